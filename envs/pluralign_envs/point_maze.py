@@ -1,0 +1,109 @@
+"""A puck in a maze with a red and a blue goal at the ends of different arms: one cannot be at both."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from pluralign_envs.maze import Layout, Maze
+from pluralign_envs.world import Factor
+
+# Red is six cells from the left end of the hall, blue seven from the right end: who starts on the left has
+# less to walk to red. The best a policy can do for both camps is to let the start decide, which beats a coin.
+ROWS = (
+    "###########",
+    "#..R###...#",
+    "#.#####B#.#",
+    "#.#######.#",
+    "#.#######.#",
+    "#sssssssss#",
+    "###########",
+)
+
+
+@dataclass(frozen=True)
+class PointMaze:
+    """Two slide joints, forces in newtons. A puck of 20 g with 0.3 N s/m of drag settles within 0.1 s at
+    3.3 m/s per newton: full force for one step of 0.15 s carries it one cell, which is the twin's step."""
+
+    maze: Maze = Maze(rows=ROWS, goals=(("R", "red"), ("B", "blue")), cell=0.5)
+    scale: float = 0.6  # metres at which closeness has fallen to 1/e
+
+    radius = 0.12
+    mass = 0.02
+    drag = 0.3
+    substeps = 3
+    timestep = 0.05
+    draws = 2
+    observation_size = 4
+    camera = "above"
+    factors = (
+        Factor("red", "fraction", "closeness to the red goal, exp(-(distance / 0.6 m)^2)"),
+        Factor("blue", "fraction", "closeness to the blue goal, exp(-(distance / 0.6 m)^2)"),
+        Factor("effort", "N^2", "squared force on the puck"),
+    )
+
+    def start(self, uniform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x, y, width, height = self.layout.start
+        qpos = np.array([x, y]) + uniform * np.array([width, height])
+        return qpos, np.zeros_like(qpos)
+
+    def observe(self, qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
+        return np.concatenate([qpos, qvel], -1)
+
+    def closeness(self, position: np.ndarray) -> np.ndarray:
+        """(*b, 2) metres -> (*b, goals)."""
+        goals = np.array([self.layout.goals[name] for _, name in self.maze.goals])
+        distance = ((position[..., None, :] - goals) ** 2).sum(-1)
+        return np.exp(-distance / self.scale**2)
+
+    def measure(self, qpos: np.ndarray, qvel: np.ndarray, action: np.ndarray) -> np.ndarray:
+        effort = (action**2).sum(-1, keepdims=True)
+        return np.concatenate([self.closeness(qpos), effort], -1)
+
+    @cached_property
+    def layout(self) -> Layout:
+        return self.maze.layout(margin=0.2)
+
+    @cached_property
+    def mjcf(self) -> str:
+        half, (_, _, width, height) = self.maze.cell / 2, self.layout.bounds
+        walls = "\n".join(
+            f'<geom name="wall{i}" type="box" pos="{x + w / 2:.6g} {y + h / 2:.6g} {half:.6g}" '
+            f'size="{w / 2:.6g} {h / 2:.6g} {half:.6g}" rgba=".35 .38 .45 1"/>'
+            for i, (x, y, w, h) in enumerate(self.layout.walls)
+        )
+        colour = {"red": ".85 .2 .2 1", "blue": ".2 .35 .85 1"}
+        goals = "\n".join(
+            f'<body name="{name}" pos="{x:.6g} {y:.6g} .001"><geom name="{name}" type="cylinder" '
+            f'size="{half * 0.8:.6g} .002" rgba="{colour.get(name, ".2 .6 .3 1")}" '
+            'contype="0" conaffinity="0"/></body>'
+            for name, (x, y) in self.layout.goals.items()
+        )
+        # No friction (condim 1), no gravity: an air table. Shadows would slow rendering 35 times. With one
+        # moving sphere, the midphase tree and constraint islands cost more than they save (a fifth).
+        return f"""
+<mujoco model="point_maze">
+  <option timestep="{self.timestep}" gravity="0 0 0">
+    <flag warmstart="disable" midphase="disable" island="disable"/>
+  </option>
+  <visual><global offwidth="640" offheight="480"/><quality shadowsize="0" offsamples="0"/></visual>
+  <default><geom condim="1"/></default>
+  <worldbody>
+    <light pos="0 0 6" dir="0 0 -1" castshadow="false"/>
+    <camera name="above" pos="0 0 {1.05 * max(width * 0.75, height):.6g}" fovy="53"/>
+    <geom name="floor" type="plane" size="{width / 2:.6g} {height / 2:.6g} .1" rgba=".93 .93 .9 1"
+          contype="0" conaffinity="0"/>
+    {goals}
+    {walls}
+    <body name="puck" pos="0 0 {self.radius}">
+      <joint name="x" type="slide" axis="1 0 0" damping="{self.drag}"/>
+      <joint name="y" type="slide" axis="0 1 0" damping="{self.drag}"/>
+      <geom name="puck" type="sphere" size="{self.radius}" mass="{self.mass}" rgba=".95 .7 .2 1"/>
+    </body>
+  </worldbody>
+  <actuator>
+    <motor name="x" joint="x" ctrllimited="true" ctrlrange="-1 1"/>
+    <motor name="y" joint="y" ctrllimited="true" ctrlrange="-1 1"/>
+  </actuator>
+</mujoco>"""

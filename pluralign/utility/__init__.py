@@ -1,0 +1,36 @@
+"""What an option is worth to a taste: u(x, z), in utils."""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pluralign.data.comparisons import Comparisons
+from pluralign.data.options import Options
+from pluralign.utility.linear import Linear
+from pluralign.utility.mlp import MLP
+
+__all__ = ["MLP", "Linear", "Utility", "Worth"]
+
+
+@runtime_checkable
+class Worth(Protocol):
+    """A utility with its parameters: `worth(options, z)` for tastes z of width `width`.
+
+    Every worth of this package that is a *basis* is linear in the taste: worth = z @ basis(options).
+    """
+
+    @property
+    def width(self) -> int: ...
+
+    def basis(self, options: Options) -> Float[Tensor, "N Z"]: ...
+
+    def steps(self, rows: Float[Tensor, "*b D"]) -> Float[Tensor, "*b Z"]: ...
+
+
+@runtime_checkable
+class Utility(Protocol):
+    """Settings of a utility; `start` looks at the data once and returns the worth before training."""
+
+    def start(self, data: Comparisons, *, width: int | None, generator: torch.Generator) -> Worth: ...
