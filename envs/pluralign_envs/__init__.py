@@ -8,60 +8,22 @@
 `pluralign_envs.sb3.StableVecEnv` hands a batch to Stable-Baselines3.
 """
 
-from typing import TYPE_CHECKING, Any
-
 from gymnasium import register
 
-from pluralign_envs.catalogue import HORIZON, WORLDS
+from pluralign_envs.catalogue import WORLDS, layout, make_world, twin
+from pluralign_envs.maze import Layout, Maze
+from pluralign_envs.point_maze import PointMaze
+from pluralign_envs.tabular import Twin
+from pluralign_envs.world import Factor, World
 
-if TYPE_CHECKING:
-    from pluralign_envs.batch import WorldVectorEnv
-    from pluralign_envs.catalogue import layout, twin, world
-    from pluralign_envs.maze import Layout, Maze
-    from pluralign_envs.single import WorldEnv
-    from pluralign_envs.twin import Twin
-    from pluralign_envs.world import Factor, World
+__all__ = ["Factor", "Layout", "Maze", "PointMaze", "Twin", "World", "layout", "make_world", "twin"]
 
-# Imported on first use: registering ids must not cost an import of MuJoCo.
-_HOME = {
-    "Factor": "world",
-    "Layout": "maze",
-    "Maze": "maze",
-    "Twin": "twin",
-    "World": "world",
-    "WorldEnv": "single",
-    "WorldVectorEnv": "batch",
-    "layout": "catalogue",
-    "twin": "catalogue",
-    "world": "catalogue",
-}
-__all__ = [
-    "Factor",
-    "Layout",
-    "Maze",
-    "Twin",
-    "World",
-    "WorldEnv",
-    "WorldVectorEnv",
-    "layout",
-    "twin",
-    "world",
-]
-
-for _id in WORLDS:
+# Entry points are strings, so that registering ids does not import MuJoCo.
+for _id, _world in WORLDS.items():
     register(
         _id,
         entry_point="pluralign_envs.single:WorldEnv",
         vector_entry_point="pluralign_envs.batch:WorldVectorEnv",
-        max_episode_steps=HORIZON[_id],
+        max_episode_steps=_world.horizon,
         kwargs={"world": _id},
     )
-
-
-def __getattr__(name: str) -> Any:
-    # `pluralign_envs.twin` is the function; the module of that name is reached by import statements only.
-    if name not in _HOME:
-        raise AttributeError(f"pluralign_envs has no {name!r}; it has {', '.join(__all__)}.")
-    from importlib import import_module
-
-    return getattr(import_module(f"pluralign_envs.{_HOME[name]}"), name)

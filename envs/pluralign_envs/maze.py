@@ -41,7 +41,9 @@ class Maze:
             raise ValueError(f"`rows` use {unknown}; a maze knows {[WALL, FREE, START, *letters]}.")
         for letter in letters:
             if text.count(letter) != 1:
-                raise ValueError(f"Goal {letter!r} must be drawn once, it is drawn {text.count(letter)} times.")
+                raise ValueError(
+                    f"Goal {letter!r} must be drawn once, it is drawn {text.count(letter)} times."
+                )
         start = np.argwhere(self._grid == START)
         if len(start) == 0 or len(start) != np.prod(np.ptp(start, axis=0) + 1):
             raise ValueError(f"The start cells {START!r} must fill one rectangle, got {start.tolist()}.")

@@ -23,6 +23,7 @@ class World(Protocol):
 
     factors: tuple[Factor, ...]
     substeps: int  # physics steps per environment step
+    horizon: int  # steps after which an episode is truncated
     draws: int  # uniform numbers consumed by one reset
     observation_size: int
     camera: str  # the named camera that frames are taken from
