@@ -1,0 +1,165 @@
+"""Belief: what a fitted population model knows. Every question to it is answered here, once for all models."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pluralign.choice import ChoiceRule
+from pluralign.data.comparisons import ABSENT, Comparisons
+from pluralign.data.options import Options
+from pluralign.population.draws import Draws, joined
+from pluralign.population.prior import Atoms, Gaussian, Prior
+from pluralign.population.voices import Voices, cluster
+from pluralign.streams import Seed, Streams
+from pluralign.utility import Worth
+
+
+@dataclass(frozen=True)
+class Belief:
+    """A worth, a choice rule, how tastes are spread, and draws of the tastes of the raters that were met.
+
+    Attributes:
+        worth: options to a basis of width Z; worth of an option = basis . taste.
+        rule: how worths become answers.
+        prior: the spread of tastes among people not met.
+        draws: tastes of the R raters met in training.
+        rater_ids: their names.
+        settings: the population model that was fitted.
+        diagnostics: numbers and sentences about the fit.
+    """
+
+    worth: Worth
+    rule: ChoiceRule
+    prior: Prior
+    draws: Draws
+    rater_ids: tuple[str, ...]
+    settings: Any
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+
+    def adapt(self, answers: Comparisons, seed: Seed = 0) -> Draws:
+        """Bayes' rule for raters never met, from their answers: (S, R, Z) with R = answers.raters.
+
+        A rater without answers gets the prior. `seed` is for populations whose inference is random.
+        """
+        del seed
+        return self.prior.posterior(answers, self.worth.basis(answers.options), self.rule)
+
+    def known(self, data: Comparisons, *, strict: bool = False) -> Draws:
+        """Draws for every rater of `data`: as trained where the id was met, the prior where not.
+
+        Raises:
+            KeyError: `strict` and some rater with answers was never met; the message lists them.
+        """
+        place = {name: r for r, name in enumerate(self.rater_ids)}
+        assert data.rater_ids is not None
+        index = torch.tensor([place.get(name, -1) for name in data.rater_ids], dtype=torch.long)
+        new = index < 0
+        if not bool(new.any()):
+            return self.draws.take(index)
+        if strict:
+            names = [data.rater_ids[r] for r in torch.unique(data.rater).tolist() if new[r]]
+            if names:
+                raise KeyError(
+                    f"{len(names)} raters were never met in training, first {names[:3]}; give their answers to "
+                    "adapt(), or call without strict=True to predict from the prior."
+                )
+        silent = dataclasses.replace(
+            data.take(torch.arange(0)), rater_ids=tuple(f"new {r}" for r in range(int(new.sum())))
+        )
+        both = joined(self.draws, self.adapt(silent))
+        index = index.clone()
+        index[new] = self.draws.raters + torch.arange(int(new.sum()))
+        return both.take(index)
+
+    def predict(
+        self, data: Comparisons, draws: Draws | None = None, *, strict: bool = False
+    ) -> Float[Tensor, "M K"]:
+        """Expected share of the choice per place: the average over draws of probabilities, not of worths.
+
+        Args:
+            data: questions; labels are not looked at.
+            draws: tastes of the raters of `data`, for example from `adapt`; by default those from training.
+            strict: raise for raters never met, instead of predicting from the prior.
+        """
+        draws = self.known(data, strict=strict) if draws is None else draws
+        if draws.raters != data.raters:
+            raise ValueError(f"`draws` must be for the {data.raters} raters of the data, got {draws.raters}.")
+        return torch.einsum("smk,sm->mk", self.shares(data, draws), draws.weight[:, data.rater])
+
+    def shares(self, data: Comparisons, draws: Draws) -> Float[Tensor, "S M K"]:
+        """Share per place under each single draw; `predict` averages it, information gain compares it."""
+        basis = self.worth.basis(data.options)
+        hole = data.slate == ABSENT
+        slate = data.slate.clamp_min(0)
+        if draws.shared:
+            utility = (basis @ draws.z[:, 0].T).T[:, slate]
+            return self.rule.share(utility.masked_fill(hole, -torch.inf))
+        out = []
+        block = max(1, (1 << 23) // max(1, len(draws.z) * basis.shape[1] * data.places))
+        for start in range(0, len(data), block):
+            part = slice(start, start + block)
+            utility = torch.einsum("smz,mkz->smk", draws.z[:, data.rater[part]], basis[slate[part]])
+            out.append(self.rule.share(utility.masked_fill(hole[part], -torch.inf)))
+        return torch.cat(out, 1) if out else torch.zeros(len(draws.z), 0, data.places, dtype=basis.dtype)
+
+    def utility(self, options: Options, draws: Draws) -> Float[Tensor, "R N"]:
+        """Expected worth in utils of each option to each rater; only differences within a row mean anything."""
+        return draws.mean @ self.worth.basis(options).T
+
+    def sample(self, count: int, seed: Seed = 0) -> Float[Tensor, "count Z"]:
+        """Tastes of `count` new raters from the fitted population."""
+        return self.prior.sample(count, generator=Streams.of(seed)("newcomers"))
+
+    def voices(self, count: int | None = None, seed: Seed = 0) -> Voices:
+        """The rewards this population asks for, with the share of people behind each.
+
+        Camps speak for themselves. A continuous population is summed up by `count` (default 4) centres of its
+        raters' expected tastes; distances are differences in worth.
+        """
+        if isinstance(self.prior, Atoms) and (count is None or count >= len(self.prior.z)):
+            share = self.draws.weight.mean(1) if self.draws.raters else self.prior.share
+            share = share if len(share) == len(self.prior.z) else self.prior.share
+            return Voices(self.worth, self.prior.z, share / share.sum())
+        if self.draws.raters:
+            z, mass = self.draws.mean, torch.ones(self.draws.raters)
+        else:
+            z, mass = self.sample(512, seed), torch.ones(512)
+        mass = mass.to(z) / len(mass)
+        metric = torch.eye(z.shape[1]).to(z)
+        centre, share = cluster(z, mass, metric, count or 4, generator=Streams.of(seed)("voices"))
+        return Voices(self.worth, centre, share)
+
+    @property
+    def effective_camps(self) -> float:
+        """exp(entropy) of the atoms' shares; 1 for a population without differences, NaN if continuous."""
+        if not isinstance(self.prior, Atoms):
+            return float("nan")
+        share = self.prior.share
+        return float(torch.special.entr(share).sum().exp())
+
+    @property
+    def shrinkage(self) -> float:
+        """Share of the taste variance between raters that the answers could not tell from noise, in [0, 1].
+
+        1 means that every rater is predicted by the population alone; 0 that answers tell all.
+        """
+        mean = self.draws.mean
+        within = torch.diagonal(self.draws.covariance, dim1=1, dim2=2).sum(1).mean()
+        between = mean.var(0, correction=0).sum() if len(mean) else torch.zeros(())
+        total = within + between
+        return float(within / total) if total > 0 else 1.0
+
+    def save(self, folder: str | Path) -> None:
+        """Write safetensors + JSON into a new folder, complete or not at all."""
+        from pluralign.population.saving import save
+
+        save(self, Path(folder))
+
+
+__all__ = ["Belief", "Gaussian"]

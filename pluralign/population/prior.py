@@ -1,0 +1,135 @@
+"""How tastes are spread among people we have not met, and what a few answers make of it."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pluralign.choice import ChoiceRule
+from pluralign.data.comparisons import Comparisons
+from pluralign.population.draws import Draws
+from pluralign.population.newton import modes, solve
+from pluralign.population.rows import Rows, buckets
+
+
+@runtime_checkable
+class Prior(Protocol):
+    """A distribution of tastes; `posterior` is Bayes' rule after each rater's answers."""
+
+    def sample(self, count: int, *, generator: torch.Generator) -> Float[Tensor, "count Z"]: ...
+
+    def posterior(self, data: Comparisons, basis: Float[Tensor, "N Z"], rule: ChoiceRule) -> Draws: ...
+
+
+@dataclass(frozen=True)
+class Atoms:
+    """G tastes with their shares: camps. Bayes' rule is exact.
+
+    Attributes:
+        z: (G, Z). share: (G,), sums to one.
+    """
+
+    z: Float[Tensor, "G Z"]
+    share: Float[Tensor, " G"]
+
+    def sample(self, count: int, *, generator: torch.Generator) -> Float[Tensor, "count Z"]:
+        """Tastes of `count` new raters."""
+        return self.z[torch.multinomial(self.share, count, replacement=True, generator=generator)]
+
+    def posterior(self, data: Comparisons, basis: Float[Tensor, "N Z"], rule: ChoiceRule) -> Draws:
+        """Each rater's chance to be of each atom, from all of that rater's answers together."""
+        log = self.share.log()[:, None].expand(-1, data.raters).clone()
+        if len(data):
+            log = log + Rows.of(data, basis @ self.z.T, rule).log_prob(torch.eye(len(self.z)).to(basis))
+        return Draws.atoms(self.z, torch.softmax(log, 0))
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Normal tastes. Bayes' rule by Laplace's approximation, corrected by importance weights.
+
+    Attributes:
+        mean: (Z,). covariance: (Z, Z).
+        draws: how many tastes describe a rater; 1 keeps the most probable taste alone.
+    """
+
+    mean: Float[Tensor, " Z"]
+    covariance: Float[Tensor, "Z Z"]
+    draws: int = 64
+
+    def sample(self, count: int, *, generator: torch.Generator) -> Float[Tensor, "count Z"]:
+        """Tastes of `count` new raters."""
+        noise = torch.randn(count, len(self.mean), generator=generator, dtype=self.mean.dtype)
+        return self.mean + noise @ root(self.covariance).T
+
+    def posterior(self, data: Comparisons, basis: Float[Tensor, "N Z"], rule: ChoiceRule) -> Draws:
+        """Draws around each rater's most probable taste."""
+        rows = Rows.of(data, basis, rule)
+        precision = inverse(self.covariance)
+        mode, curvature, _ = modes(buckets(rows), rule, self.mean, precision, data.raters)
+        return self.around(mode, curvature, rows, precision)
+
+    def around(self, mode: Tensor, curvature: Tensor, rows: Rows, precision: Tensor) -> Draws:
+        """Draws from the Laplace approximation, weighted by the exact posterior over it."""
+        raters, width = mode.shape
+        if self.draws == 1:
+            return Draws(mode[None], torch.ones(1, raters).to(mode))
+        noise = normal_grid(self.draws, width).to(mode)
+        factor = torch.linalg.cholesky(curvature)  # curvature = factor factor', so the spread is factor'^-1
+        tail = torch.linalg.solve_triangular(factor.mT, noise.T.expand(raters, -1, -1), upper=True)
+        z = mode + tail.permute(2, 0, 1)
+        if not len(rows):
+            return Draws(z, torch.full((self.draws, raters), 1 / self.draws).to(z))
+        gap = z - self.mean
+        target = -torch.einsum("srx,xy,sry->sr", gap, precision, gap) / 2
+        target = target + _own_log_prob(rows, z)
+        log = target + noise.square().sum(1)[:, None] / 2
+        weight = torch.softmax(log, 0)
+        # Truncated importance weights (Ionides 2008): no draw counts more than sqrt(S) times the average.
+        weight = weight.clamp_max(self.draws**-0.5)
+        return Draws(z, weight / weight.sum(0))
+
+
+def _own_log_prob(rows: Rows, z: Float[Tensor, "S R Z"]) -> Float[Tensor, "S R"]:
+    """Log-likelihood of each rater's answers under that rater's draws; answers in blocks to bound memory."""
+    from pluralign.population.rows import _log_prob
+
+    out = torch.zeros(z.shape[:2], dtype=z.dtype)
+    block = max(1, (1 << 22) // max(1, len(z) * z.shape[2]))
+    for start in range(0, len(rows), block):
+        part = slice(start, start + block)
+        rater = rows.rater[part]
+        eta = torch.einsum("smz,mjz->smj", z[:, rater], rows.x[part])
+        if rows.absent is not None:
+            eta = eta.masked_fill(rows.absent[part], -torch.inf)
+        value = _log_prob(rows.rule, eta, rows.label[part])
+        if rows.weight is not None:
+            value = value * rows.weight[part]
+        out.index_add_(1, rater, value)
+    return out
+
+
+def normal_grid(count: int, width: int) -> Float[Tensor, "S Z"]:
+    """Standard normal draws that fill space evenly: scrambled Sobol points, in antithetic pairs."""
+    half = (count + 1) // 2
+    points = torch.quasirandom.SobolEngine(width, scramble=True, seed=0).draw(half, dtype=torch.float64)
+    noise = torch.special.ndtri(points.clamp(1e-6, 1 - 1e-6))
+    return torch.cat([noise, -noise])[:count]
+
+
+def root(covariance: Float[Tensor, "Z Z"]) -> Float[Tensor, "Z Z"]:
+    """A factor A with A A' = covariance, also where the covariance is singular."""
+    size, side = torch.linalg.eigh(covariance)
+    return side * size.clamp_min(0.0).sqrt()
+
+
+def inverse(covariance: Float[Tensor, "Z Z"]) -> Float[Tensor, "Z Z"]:
+    """The precision; directions without variance are held fast, not divided by zero."""
+    size, side = torch.linalg.eigh(covariance)
+    floor = 1e-9 * size[-1].clamp_min(1e-12)
+    return (side / size.clamp_min(floor)) @ side.T
+
+
+__all__ = ["Atoms", "Gaussian", "Prior", "inverse", "normal_grid", "root", "solve"]
