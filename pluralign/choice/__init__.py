@@ -1,26 +1,30 @@
 """From worths to an answer: one rule per file."""
 
-from typing import Protocol, runtime_checkable
-
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
+from pluralign.choice.davidson import Davidson
+from pluralign.choice.equal_threshold import EqualThreshold
+from pluralign.choice.lapse import Lapse
+from pluralign.choice.left_bias import LeftBias
 from pluralign.choice.luce import Luce
+from pluralign.choice.mistake import Mistake
+from pluralign.choice.ordinal import Ordinal
+from pluralign.choice.protocol import ChoiceRule, OutcomeRule
+from pluralign.choice.rao_kupper import RaoKupper
+from pluralign.choice.registry import RULES, rule_from_json, rule_to_json
+from pluralign.choice.thurstone import Thurstone
 
-__all__ = ["ChoiceRule", "Luce"]
-
-
-@runtime_checkable
-class ChoiceRule(Protocol):
-    """How utilities become an answer; a frozen dataclass. Adding a constant to a slate changes nothing."""
-
-    def log_prob(
-        self, utility: Float[Tensor, "*b K"], label: Float[Tensor, "*b K"]
-    ) -> Float[Tensor, "*b"]: ...
-
-    def share(self, utility: Float[Tensor, "*b K"]) -> Float[Tensor, "*b K"]: ...
-
-    def sample(
-        self, utility: Float[Tensor, "M K"], *, generator: torch.Generator
-    ) -> Float[Tensor, "M K"]: ...
+__all__ = [
+    "RULES",
+    "ChoiceRule",
+    "Davidson",
+    "EqualThreshold",
+    "Lapse",
+    "LeftBias",
+    "Luce",
+    "Mistake",
+    "Ordinal",
+    "OutcomeRule",
+    "RaoKupper",
+    "Thurstone",
+    "rule_from_json",
+    "rule_to_json",
+]

@@ -23,10 +23,14 @@ class Luce:
         if not self.temperature > 0:
             raise ValueError(f"`temperature` must be positive utils, got {self.temperature}.")
 
+    def log_outcomes(self, utility: Float[Tensor, "*b K"]) -> Float[Tensor, "*b K"]:
+        """Log-probability of each place; a place with utility -inf was not shown."""
+        # Not log(softmax(.)), which is -inf beyond about 100 utils in float32.
+        return torch.log_softmax(utility / self.temperature, -1)
+
     def log_prob(self, utility: Float[Tensor, "*b K"], label: Float[Tensor, "*b K"]) -> Float[Tensor, "*b"]:
         """Log-likelihood in nats of the share `label`; a place with utility -inf was not shown."""
-        # Not log(softmax(.)), which is -inf beyond about 100 utils in float32.
-        log_share = torch.log_softmax(utility / self.temperature, -1)
+        log_share = self.log_outcomes(utility)
         # 0 * -inf is NaN: a place that got nothing adds nothing.
         return torch.where(label > 0, label * log_share, 0.0).sum(-1)
 
