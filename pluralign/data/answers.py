@@ -51,25 +51,29 @@ def rankings(
     ordered = order.sort(1).values
     twice = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != ABSENT)).any(1).nonzero()[:, 0]
     if len(twice):
-        row = int(twice[0])
-        raise DataError(f"`order` row {row} must name an option once, got {order[row].tolist()}; correct it.")
+        wrong = int(twice[0])
+        raise DataError(
+            f"`order` row {wrong} must name an option once, got {order[wrong].tolist()}; correct it."
+        )
     if top is not None and top < 1:
         raise DataError(f"`top` must be the number of ranked places, 1 or more, got {top}.")
     stages = order.shape[1] - 1 if top is None else min(top, order.shape[1] - 1)
-    stage = torch.arange(stages)
-    row, stage = (stage < length[:, None] - 1).nonzero(as_tuple=True)  # in the order of the rankings
+    places = torch.arange(stages)
+    row, stage = (places < length[:, None] - 1).nonzero(as_tuple=True)  # in the order of the rankings
     far = torch.iinfo(order.dtype).max
     rest = torch.arange(order.shape[1]) >= stage[:, None]
     left = torch.where(rest & (order[row] != ABSENT), order[row], far).sort(1).values
-    chosen = order[row, stage]
-    label = (left == chosen[:, None]).float()
+    label = (left == order[row, stage][:, None]).float()
+    columns: dict[str, Any] = {
+        name: value[row] if isinstance(value, Tensor) else value for name, value in more.items()
+    }
     return Comparisons(
         options,
         torch.where(left == far, ABSENT, left).long(),
         rater[row],
         label,
         kind="ranking",
-        **{name: value[row] if isinstance(value, Tensor) else value for name, value in more.items()},
+        **columns,
     )
 
 
@@ -187,9 +191,10 @@ def ratings(
 def add_outside(options: Options) -> Options:
     """The same store with one more option at the end, of which nothing is known: zeros, or the text "(disagree)"."""
     ids = None if options.ids is None else (*options.ids, OUTSIDE)
-    longer = lambda x: None if x is None else torch.cat([x, torch.zeros_like(x[:1])])
+    zero = lambda x: torch.cat([x, torch.zeros_like(x[:1])])
+    longer = lambda x: None if x is None else zero(x)
     if isinstance(options, Items):
-        return dataclasses.replace(options, features=longer(options.features), ids=ids)
+        return dataclasses.replace(options, features=zero(options.features), ids=ids)
     if isinstance(options, Texts):
         return Texts((*options.texts, OUTSIDE), longer(options.embedding), ids)
     if isinstance(options, Segments):
@@ -197,7 +202,7 @@ def add_outside(options: Options) -> Options:
         mask = torch.ones(steps, dtype=torch.bool) if options.mask is None else options.mask
         return dataclasses.replace(
             options,
-            factors=longer(options.factors),
+            factors=zero(options.factors),
             mask=longer(mask),
             observation=longer(options.observation),
             action=longer(options.action),

@@ -1,6 +1,8 @@
 """Rows of answers become tensors: names are looked up, labels are checked, all columns at once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +17,11 @@ from pluralign.data.tables import Table, is_numeric
 
 LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
 PLACES = (*LETTERS, *(a + b for a in LETTERS for b in LETTERS))  # a, b, ..., z, aa, ab, ...
+
+
+FLOAT32: Mapping[str, str] = MappingProxyType(
+    {"time": "float64"}
+)  # seconds since 1970 need more than float32
 
 
 @dataclass(frozen=True)
@@ -38,9 +45,24 @@ def places_of(names: list[str]) -> list[str]:
 
 
 def parse_comparisons(
-    table: Table, options: Options | None, ids: tuple[str, ...] | None, *, where: str, kind: Kind = "choice"
+    table: Table,
+    options: Options | None,
+    ids: tuple[str, ...] | None,
+    *,
+    where: str,
+    kind: Kind = "choice",
+    widths: Mapping[str, str] = FLOAT32,
 ) -> Parsed:
-    """Rows of rater_id, item_a, item_b, ..., label. `ids` names the raters, if known; `where` the items' file."""
+    """Rows of rater_id, item_a, item_b, ..., label.
+
+    Args:
+        table: the rows.
+        options: the store; None makes one without features out of the names in use.
+        ids: the raters' names; None takes those that answered.
+        where: the file with the items, for messages.
+        kind: of the answers.
+        widths: number format of a column, where it is not float32.
+    """
     table.need("rater_id", "item_a", "item_b")
     places = places_of(table.names)
     gap = sorted(name for name in table.names if name.removeprefix("item_") in LETTERS and name not in places)
@@ -50,9 +72,10 @@ def parse_comparisons(
     options, slate = _slate(table, places, options, where)
     rater, rater_ids = _raters(table, ids)
     label, used = _label(table, len(places), slate)
+    tensor = lambda name, value: torch.from_numpy(value).to(getattr(torch, widths.get(name, "float32")))
     context, context_names = _context(table)
     one = {
-        name: torch.from_numpy(table.numbers(name).astype(np.float64 if name == "time" else np.float32))
+        name: tensor(name, table.numbers(name))
         for name in ("weight", "time", "response_time")
         if name in table.names
     }
@@ -60,8 +83,8 @@ def parse_comparisons(
         options,
         torch.from_numpy(slate),
         torch.from_numpy(rater),
-        torch.from_numpy(label.astype(np.float32)),
-        context=context,
+        tensor("label", label),
+        context=None if context is None else tensor("context", context),
         rater_ids=rater_ids,
         kind=kind,
         **one,
@@ -124,8 +147,8 @@ def _slate(
         if number < 2:
             table.refuse(code < 0, name, lambda row: "an item is expected, got an empty field; fill it")
         place = match(texts, value_set)
-        column = np.where(code < 0, -1, place[code] if len(place) else -1)
-        wrong = (code >= 0) & (column < 0)
+        column = np.where(code < 0, -1, place[code]) if len(place) else code
+        wrong = np.asarray((code >= 0) & (column < 0))
         if wrong.any():
             got = texts[int(code[wrong.argmax()])].as_py()
             table.refuse(
@@ -138,7 +161,7 @@ def _slate(
         columns.append(column)
     slate = np.stack(columns, 1)
     if len(places) > 2:
-        hole = ((slate[:, 1:] >= 0) & (slate[:, :-1] < 0)).any(1)
+        hole = np.any((slate[:, 1:] >= 0) & (slate[:, :-1] < 0), axis=1)
         table.refuse(hole, places[2], lambda row: "a place is empty and a later one is not; move items left")
     return options, slate
 
@@ -217,13 +240,11 @@ def _in_unit(table: Table, value: np.ndarray, name: str) -> None:
     )
 
 
-def _context(table: Table) -> tuple[torch.Tensor | None, list[str]]:
+def _context(table: Table) -> tuple[np.ndarray | None, list[str]]:
     """`context` (M,), or context_0, context_1, ... (M, C)."""
     if "context" in table.names:
-        return torch.from_numpy(table.numbers("context").astype(np.float32)), ["context"]
-    names = []
+        return table.numbers("context"), ["context"]
+    names: list[str] = []
     while f"context_{len(names)}" in table.names:
         names.append(f"context_{len(names)}")
-    if not names:
-        return None, []
-    return torch.from_numpy(np.stack([table.numbers(name) for name in names], 1).astype(np.float32)), names
+    return (np.stack([table.numbers(name) for name in names], 1) if names else None), names

@@ -1,6 +1,5 @@
 """Read a folder of answers: comparisons or votes, options, raters, and how they are split."""
 
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from jaxtyping import Int, Shaped
 from pluralign.data.answers import add_outside
 from pluralign.data.comparisons import Comparisons
 from pluralign.data.errors import DataError, nearest
-from pluralign.data.meta import META, restore
+from pluralign.data.meta import read_meta, restore
 from pluralign.data.options import Items
-from pluralign.data.parsing import item_names, parse_comparisons, parse_votes
+from pluralign.data.parsing import FLOAT32, item_names, parse_comparisons, parse_votes
 from pluralign.data.roles import adapt_order, read_fold, read_roles, read_session
 from pluralign.data.stores import attributes, read_options
 from pluralign.data.tables import FORMATS, Table, find_table, read_table
@@ -74,7 +73,9 @@ def read_folder(folder: str | Path, answers: Answers = "auto") -> Folder:
     if not folder.is_dir():
         raise DataError(f"{folder} should be a folder with comparisons.csv and items.csv, it is a file.")
     kind, table = _answers(folder, answers)
-    options, item_frame, where = read_options(folder)
+    meta = read_meta(folder)
+    widths = meta.get("widths", FLOAT32)
+    options, item_frame, where = read_options(folder, widths.get("rows", "float32"))
     people = find_table(folder, "raters")
     rater_frame = pd.DataFrame() if people is None else attributes(read_table(people), (), "rater_id")
     ids = None if people is None else tuple(rater_frame.index)
@@ -91,7 +92,7 @@ def read_folder(folder: str | Path, answers: Answers = "auto") -> Folder:
             )
         rows = np.arange(len(parsed.data))
     else:
-        parsed = parse_comparisons(table, options, ids, where=where)
+        parsed = parse_comparisons(table, options, ids, where=where, widths=widths)
         rows = _distinct(table, parsed.data)
     kept = parsed.rows[rows]
     if not len(kept):
@@ -102,8 +103,7 @@ def read_folder(folder: str | Path, answers: Answers = "auto") -> Folder:
     role, order, session, fold = map(pick, (role, order, read_session(table), read_fold(folder, table)))
     if role is not None and order is None:
         order = adapt_order(role, data.rater.numpy(), session)
-    if (folder / META).is_file():
-        data = restore(data, json.loads((folder / META).read_text()))
+    data = restore(data, meta)
     names = data.options.ids or tuple(str(n) for n in range(len(data.options)))
     assert data.rater_ids is not None
     return Folder(

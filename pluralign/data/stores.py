@@ -16,10 +16,11 @@ from pluralign.data.tables import Table, find_table, is_numeric, read_table
 SEGMENTS = "segments.npz"
 
 
-def read_options(folder: Path) -> tuple[Options | None, pd.DataFrame, str]:
+def read_options(folder: Path, width: str = "float32") -> tuple[Options | None, pd.DataFrame, str]:
     """The store of a folder, the columns that are no features, and the name of the file with the ids.
 
-    None where the folder has no table of items and no segments: options are then known by name only.
+    None where the folder has no table of items and no segments: options are then known by name only. `width` is the
+    number format of the features.
     """
     path = find_table(folder, "items")
     if path is None:
@@ -45,15 +46,16 @@ def read_options(folder: Path) -> tuple[Options | None, pd.DataFrame, str]:
     if plain and tracks is not None:
         ids = tuple(table.ids("item_id").to_pylist())
         return _trajectories(read_table(tracks), ids), attributes(table, ()), table.source
-    options = options_of(table, embedding)
+    options = options_of(table, embedding, width)
     used = ("text",) if isinstance(options, Texts) else feature_names(table)
     return options, attributes(table, used), table.source
 
 
-def options_of(table: Table, embedding: np.ndarray | None = None) -> Items | Texts:
+def options_of(table: Table, embedding: np.ndarray | None = None, width: str = "float32") -> Items | Texts:
     """Texts where the table has a `text` column; else Items, whose features are the numeric columns."""
     ids = tuple(table.ids("item_id").to_pylist())
-    wide = None if embedding is None else torch.from_numpy(np.ascontiguousarray(embedding, dtype=np.float32))
+    number = getattr(torch, width)
+    wide = None if embedding is None else torch.from_numpy(np.ascontiguousarray(embedding)).to(number)
     if "text" in table.names:
         texts = table.texts("text")
         table.refuse(
@@ -61,8 +63,8 @@ def options_of(table: Table, embedding: np.ndarray | None = None) -> Items | Tex
         )
         return Texts(tuple(texts.to_pylist()), wide, ids)
     names = feature_names(table)
-    columns = [torch.from_numpy(table.numbers(name).astype(np.float32)) for name in names]
-    features = torch.stack(columns, 1) if columns else torch.zeros(len(table), 0)
+    columns = [torch.from_numpy(table.numbers(name)).to(number) for name in names]
+    features = torch.stack(columns, 1) if columns else torch.zeros(len(table), 0, dtype=number)
     if wide is None:
         return Items(features, ids, names)
     names = (*names, *(f"e{d}" for d in range(wide.shape[1])))
@@ -131,20 +133,20 @@ def _is_table(path: Path) -> bool:
 
 def _fitting(path: Path, rows: int, source: str) -> np.ndarray:
     array = load_array(path)
+    array = array.astype(np.float32 if array.dtype.kind != "f" else array.dtype.newbyteorder("="), copy=False)
     if array.ndim != 2 or len(array) != rows:
         raise DataError(
             f"{path.name} must be two-dimensional with one row for each of the {rows} rows of {source}, got "
             f"shape {array.shape}; encode the items again, in their order."
         )
-    wide = array.astype(np.float32)
-    bad = ~np.isfinite(wide)
+    bad = ~np.isfinite(array)
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
         raise DataError(
             f"{path.name}, row {row} (counted from 0), column {column}: a finite number is expected, got "
-            f"{wide[row, column]} ({int(bad.sum())} such numbers); encode the item again."
+            f"{array[row, column]} ({int(bad.sum())} such numbers); encode the item again."
         )
-    return wide
+    return array
 
 
 def _trajectories(table: Table, ids: tuple[str, ...] | None) -> Segments:

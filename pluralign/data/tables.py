@@ -134,7 +134,7 @@ class Table:
                 name,
                 lambda row: f"a finite number is expected, got {value[row]}; correct it",
             )
-            return value
+            return np.require(value, requirements="W")  # torch wants to own its numbers
         return np.where(gap, missing, value)
 
     def refuse(self, wrong: np.ndarray, column: str, why: Callable[[int], str]) -> None:
