@@ -23,7 +23,7 @@ class WorldVectorEnv(VectorEnv):
     or not, so that a sum over steps misses none.
     """
 
-    metadata = {  # noqa: RUF012 - gymnasium's convention  # type: ignore[misc]
+    metadata: dict[str, Any] = {  # noqa: RUF012 - gymnasium's convention
         "render_modes": ["rgb_array"],
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
@@ -64,11 +64,15 @@ class WorldVectorEnv(VectorEnv):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """`options` may hold `reset_mask` (N,) to reset some copies only, and a first state for every copy
         reset, `qpos` (., nq) and `qvel` (., nv)."""
-        seeds = list(range(seed, seed + self.num_envs)) if isinstance(seed, int) else seed
-        if seeds is not None and len(seeds) != self.num_envs:
+        seeds: list[int | None]
+        if seed is None or isinstance(seed, int | np.integer):
+            seeds = [None if seed is None else int(seed) + copy for copy in range(self.num_envs)]
+        else:
+            seeds = list(seed)
+        if len(seeds) != self.num_envs:
             raise ValueError(f"`seed` must be one number or {self.num_envs}, got {len(seeds)}.")
         options = dict(options or {})
-        mask = options.pop("reset_mask", np.ones(self.num_envs, dtype=bool))
+        mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs, dtype=bool)))
         if mask.dtype != bool or mask.shape != (self.num_envs,) or not mask.any():
             raise ValueError(
                 f"`reset_mask` must be ({self.num_envs},) booleans, some of them true, got {mask!r}."
@@ -76,7 +80,7 @@ class WorldVectorEnv(VectorEnv):
         copies = np.flatnonzero(mask)
         if not self._streams:
             self._streams = [seeding.np_random(None)[0] for _ in range(self.num_envs)]
-        for copy in copies if seeds is not None else ():
+        for copy in copies:
             if seeds[copy] is not None:
                 self._streams[copy] = seeding.np_random(seeds[copy])[0]
         self._begin(copies, options)

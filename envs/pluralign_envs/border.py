@@ -15,7 +15,7 @@ def spaces(world: World, physics: Physics) -> tuple[Box, Box]:
     return Box(-np.inf, np.inf, (world.observation_size,), np.float32), Box(low, high, dtype=np.float32)
 
 
-def applied(action: np.ndarray, space: Box) -> np.ndarray:
+def applied(action: np.ndarray, space: Any) -> np.ndarray:
     """The control a motor applies: like MuJoCo's, it saturates at its range; factors see what it applied."""
     action = np.asarray(action, dtype=np.float64)
     if action.shape != space.shape:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -9,16 +10,21 @@ from pluralign_envs.maze import Layout, Maze
 from pluralign_envs.tabular import Twin, maze_twin
 from pluralign_envs.world import Factor
 
-# Red is six cells from the left end of the hall, blue seven from the right end: who starts on the left has
-# less to walk to red. The best a policy can do for both camps is to let the start decide, which beats a coin.
-ROWS = (
-    "###########",
-    "#..R###...#",
-    "#.#####B#.#",
-    "#.#######.#",
-    "#.#######.#",
-    "#sssssssss#",
-    "###########",
+# The way to blue is one cell longer. Going to one goal and then over to the other never pays: the best for
+# both camps is a lottery, and rewarding the less happy camp at every step is worth nothing to anybody.
+MAZE = Maze(
+    rows=(
+        "############",
+        "#R.#####..B#",
+        "##.#####.###",
+        "##.......###",
+        "#####.######",
+        "#####.######",
+        "###sssss####",
+        "############",
+    ),
+    goals=(("R", "red"), ("B", "blue")),
+    cell=0.5,
 )
 
 
@@ -27,9 +33,9 @@ class PointMaze:
     """Two slide joints, forces in newtons. A puck of 20 g with 0.3 N s/m of drag settles within 0.1 s at
     3.3 m/s per newton: full force for one step of 0.15 s carries it one cell, which is the twin's step."""
 
-    maze: Maze = Maze(rows=ROWS, goals=(("R", "red"), ("B", "blue")), cell=0.5)
-    scale: float = 0.6  # metres at which closeness has fallen to 1/e
+    maze: Maze = MAZE
 
+    scale = 0.75  # metres at which closeness has fallen to 1/e
     radius = 0.12
     mass = 0.02
     drag = 0.3
@@ -40,9 +46,9 @@ class PointMaze:
     draws = 2
     observation_size = 4
     camera = "above"
-    factors = (
-        Factor("red", "fraction", "closeness to the red goal, exp(-(distance / 0.6 m)^2)"),
-        Factor("blue", "fraction", "closeness to the blue goal, exp(-(distance / 0.6 m)^2)"),
+    factors: ClassVar[tuple[Factor, ...]] = (
+        Factor("red", "fraction", "closeness to the red goal, exp(-(distance / 0.75 m)^4)"),
+        Factor("blue", "fraction", "closeness to the blue goal, exp(-(distance / 0.75 m)^4)"),
         Factor("effort", "N^2", "squared force on the puck"),
     )
 
@@ -56,13 +62,16 @@ class PointMaze:
 
     def closeness(self, position: np.ndarray) -> np.ndarray:
         """(*b, 2) metres -> (*b, goals)."""
-        goals = np.array([self.layout.goals[name] for _, name in self.maze.goals])
-        distance = ((position[..., None, :] - goals) ** 2).sum(-1)
-        return np.exp(-distance / self.scale**2)
+        squared = ((position[..., None, :] - self._goals) ** 2).sum(-1)
+        return np.exp(-((squared / self.scale**2) ** 2))
 
     def measure(self, qpos: np.ndarray, qvel: np.ndarray, action: np.ndarray) -> np.ndarray:
         effort = (action**2).sum(-1, keepdims=True)
         return np.concatenate([self.closeness(qpos), effort], -1)
+
+    @cached_property
+    def _goals(self) -> np.ndarray:
+        return np.array([self.maze.goal(name) for _, name in self.maze.goals])
 
     @cached_property
     def layout(self) -> Layout:
@@ -81,6 +90,7 @@ class PointMaze:
     @cached_property
     def mjcf(self) -> str:
         half, (_, _, width, height) = self.maze.cell / 2, self.layout.bounds
+        fovy = np.degrees(2 * np.arctan(max(width * 480 / 640, height) / 2 / 20))
         walls = "\n".join(
             f'<geom name="wall{i}" type="box" pos="{x + w / 2:.6g} {y + h / 2:.6g} {half:.6g}" '
             f'size="{w / 2:.6g} {h / 2:.6g} {half:.6g}" rgba=".35 .38 .45 1"/>'
@@ -93,18 +103,21 @@ class PointMaze:
             'contype="0" conaffinity="0"/></body>'
             for name, (x, y) in self.layout.goals.items()
         )
-        # No friction (condim 1), no gravity: an air table. Shadows would slow rendering 35 times. With one
-        # moving sphere, the midphase tree and constraint islands cost more than they save (a fifth).
+        # No friction (condim 1), no gravity: an air table. Shadows would slow rendering 35 times. With a
+        # single moving sphere, the midphase tree and constraint islands cost more than they save (a fifth).
         return f"""
 <mujoco model="point_maze">
   <option timestep="{self.timestep}" gravity="0 0 0">
     <flag warmstart="disable" midphase="disable" island="disable"/>
   </option>
-  <visual><global offwidth="640" offheight="480"/><quality shadowsize="0" offsamples="0"/></visual>
+  <visual>
+    <global offwidth="640" offheight="480"/>
+    <headlight ambient=".55 .55 .55" diffuse=".4 .4 .4" specular="0 0 0"/>
+    <quality shadowsize="0" offsamples="0"/>
+  </visual>
   <default><geom condim="1"/></default>
   <worldbody>
-    <light pos="0 0 6" dir="0 0 -1" castshadow="false"/>
-    <camera name="above" pos="0 0 {1.05 * max(width * 0.75, height):.6g}" fovy="53"/>
+    <camera name="above" pos="0 0 20" fovy="{fovy:.6g}"/>
     <geom name="floor" type="plane" size="{width / 2:.6g} {height / 2:.6g} .1" rgba=".93 .93 .9 1"
           contype="0" conaffinity="0"/>
     {goals}

@@ -1,5 +1,6 @@
 """Frames of a model without a display."""
 
+import atexit
 import os
 import sys
 
@@ -25,6 +26,7 @@ class Camera:
         self._graphics.make_current()
         self._scene, self._option = mujoco.MjvScene(model, maxgeom=1000), mujoco.MjvOption()
         self._target = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+        atexit.register(self.close)  # before the graphics library tears itself down
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._target)
 
     def frame(self, qpos: np.ndarray) -> np.ndarray:
@@ -43,6 +45,7 @@ class Camera:
         return np.flipud(pixels).copy()  # OpenGL counts rows from the bottom
 
     def close(self) -> None:
+        atexit.unregister(self.close)
         self._target.free()
         self._graphics.free()
 

@@ -26,10 +26,8 @@ class StableVecEnv(VecEnv):
         **settings: Any,
     ) -> None:
         """`env`: an environment, or an id to make one of `num_envs` copies with further `settings`."""
-        if isinstance(env, str):
-            mode = "vector_entry_point"
-            env = gymnasium.make_vec(env, num_envs=num_envs, vectorization_mode=mode, **settings)  # type: ignore
-        self.env: WorldVectorEnv = env
+        self.env = env if isinstance(env, WorldVectorEnv) else _make(env, num_envs, settings)
+        env = self.env
         self.render_mode = env.render_mode
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self.factor_names = env.factor_names
@@ -90,3 +88,10 @@ class StableVecEnv(VecEnv):
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
         return [False] * len(list(self._get_indices(indices)))
+
+
+def _make(id: str, num_envs: int, settings: dict[str, Any]) -> WorldVectorEnv:
+    made = gymnasium.make_vec(id, num_envs=num_envs, vectorization_mode="vector_entry_point", **settings)
+    if not isinstance(made, WorldVectorEnv):
+        raise ValueError(f"StableVecEnv takes the environments of pluralign_envs; {id!r} is not one.")
+    return made

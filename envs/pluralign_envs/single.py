@@ -18,7 +18,7 @@ class WorldEnv(gymnasium.Env):
     Episodes are ended by gymnasium's TimeLimit, which `gymnasium.make` adds.
     """
 
-    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - gymnasium's convention
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - gymnasium's convention
 
     def __init__(self, world: World | str = "pluralign/PointMaze-v0", render_mode: str | None = None) -> None:
         check_render_mode(render_mode, self.metadata["render_modes"])

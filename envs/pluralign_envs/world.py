@@ -1,6 +1,6 @@
 """What a new world must say; everything else (stepping, batching, rendering) is written once."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class World(Protocol):
     batch and a single environment with the same stream begin, to the last bit, in the same place.
     """
 
-    factors: tuple[Factor, ...]
+    factors: ClassVar[tuple[Factor, ...]]
     substeps: int  # physics steps per environment step
     horizon: int  # steps after which an episode is truncated
     draws: int  # uniform numbers consumed by one reset
