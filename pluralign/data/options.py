@@ -6,7 +6,7 @@ its steps. So a utility needs to know rows only, and works on every store.
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -31,7 +31,7 @@ class Options(Protocol):
 
     def pool(self, value: Float[Tensor, "*rows Z"], discount: float) -> Float[Tensor, "N Z"]: ...
 
-    def take(self, index: Int[Tensor, " n"]) -> Self: ...
+    def take(self, index: Int[Tensor, " n"]) -> "Options": ...
 
     def __len__(self) -> int: ...
 
