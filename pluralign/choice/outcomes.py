@@ -67,5 +67,6 @@ def mixed(
     weight = torch.as_tensor(rate, dtype=log_a.dtype, device=log_a.device)
     log_a, log_b = torch.log1p(-weight) + log_a, weight.log() + log_b
     never = torch.isneginf(log_a) & torch.isneginf(log_b)  # their gradient would be NaN
-    both = torch.logaddexp(log_a.masked_fill(never, 0.0), log_b.masked_fill(never, 0.0))
+    # Not logaddexp, whose second derivative is inf * 0 when one is e^700 times the other.
+    both = torch.stack([log_a.masked_fill(never, 0.0), log_b.masked_fill(never, 0.0)], -1).logsumexp(-1)
     return both.masked_fill(never, -torch.inf)
