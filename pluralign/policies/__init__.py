@@ -1,0 +1,34 @@
+"""Policies out of voices: fair lotteries, pooled and personalised policies; `learners` find good policies."""
+
+from pluralign.policies.best import PerStepMin, Single
+from pluralign.policies.fair import Fair
+from pluralign.policies.game import Mix, best_mix
+from pluralign.policies.learner import Learner, Personal, Policy, Progress, Simulator, discounted
+from pluralign.policies.learners import Table, Tabular, TabularPolicy, unrolled
+from pluralign.policies.learners.lp import Solution, maxmin_value
+from pluralign.policies.lottery import Lottery
+from pluralign.policies.maxmin import MaxMin
+from pluralign.policies.saving import load_policy
+
+__all__ = [
+    "Fair",
+    "Learner",
+    "Lottery",
+    "MaxMin",
+    "Mix",
+    "PerStepMin",
+    "Personal",
+    "Policy",
+    "Progress",
+    "Simulator",
+    "Single",
+    "Solution",
+    "Table",
+    "Tabular",
+    "TabularPolicy",
+    "best_mix",
+    "discounted",
+    "load_policy",
+    "maxmin_value",
+    "unrolled",
+]
