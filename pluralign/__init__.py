@@ -1,0 +1,62 @@
+"""pluralign: models of raters who differ, and policies that are fair to them.
+
+    data    = pluralign.read(folder)
+    train, test = data.split(by="answer")
+    belief  = pluralign.Camps(groups=3).fit(train, seed=0)
+    share   = belief.predict(test)
+    table   = pluralign.evaluate(belief, test)
+
+Names are loaded when they are first used, so that `import pluralign` costs next to nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "pluralign.data": ("Comparisons", "Items", "Segments", "Texts", "describe", "read", "write"),
+    "pluralign.choice": ("Davidson", "Lapse", "Luce"),
+    "pluralign.utility": ("MLP", "Linear"),
+    "pluralign.population": ("Belief", "Draws", "Voices", "load"),
+    "pluralign.population.pooled": ("Pooled",),
+    "pluralign.population.per_rater": ("PerRater",),
+    "pluralign.population.camps": ("Camps",),
+    "pluralign.population.hierarchical": ("Hierarchical",),
+    "pluralign.raters": ("CampPeople", "Factors", "Faults", "GaussianPeople", "SimulatedRaters"),
+    "pluralign.metrics": ("Estimate",),
+    "pluralign.metrics.evaluation": ("evaluate",),
+    "pluralign.elicitation": ("information_gain", "next_question"),
+    "pluralign.policies": ("MaxMin", "Personalised"),
+    "pluralign.lab.leaderboard": ("leaderboard",),
+}
+_WHERE = {name: home for home, names in _HOME.items() for name in names}
+__all__ = ["__version__", *_WHERE]
+
+if TYPE_CHECKING:
+    from pluralign.choice import Davidson, Lapse, Luce
+    from pluralign.data import Comparisons, Items, Segments, Texts, describe, read, write
+    from pluralign.elicitation import information_gain, next_question
+    from pluralign.lab.leaderboard import leaderboard
+    from pluralign.metrics import Estimate
+    from pluralign.metrics.evaluation import evaluate
+    from pluralign.policies import MaxMin, Personalised
+    from pluralign.population import Belief, Draws, Voices, load
+    from pluralign.population.camps import Camps
+    from pluralign.population.hierarchical import Hierarchical
+    from pluralign.population.per_rater import PerRater
+    from pluralign.population.pooled import Pooled
+    from pluralign.raters import CampPeople, Factors, Faults, GaussianPeople, SimulatedRaters
+    from pluralign.utility import MLP, Linear
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"pluralign has no {name!r}; it has {', '.join(sorted(_WHERE))}.")
+    value = getattr(importlib.import_module(_WHERE[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

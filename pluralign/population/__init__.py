@@ -15,6 +15,9 @@ __all__ = ["Atoms", "Belief", "Draws", "Gaussian", "PopulationModel", "Prior", "
 
 @runtime_checkable
 class PopulationModel(Protocol):
-    """How raters differ; a frozen dataclass of settings whose one verb is `fit`."""
+    """How raters differ; a frozen dataclass of settings whose one verb is `fit`.
 
-    def fit(self, data: Comparisons, seed: Seed = 0) -> Belief: ...
+    `held`: answers by which settings left to "auto" are chosen; without it a part of `data` is set aside.
+    """
+
+    def fit(self, data: Comparisons, seed: Seed = 0, *, held: Comparisons | None = None) -> Belief: ...

@@ -43,13 +43,13 @@ class Linear:
         shown = torch.unique(slate[slate != ABSENT])
         known = options.take(shown)
         rows = known.rows.double()
-        flat = rows.reshape(-1, rows.shape[-1])
+        flat = rows.flatten(0, -2)
         if isinstance(known, Segments) and known.mask is not None:
-            flat = flat[known.mask.reshape(-1)]
+            flat = flat[known.mask.flatten()]
         # Segments may differ in length, so a constant per step would matter: their steps are scaled, not centred.
         centred = not isinstance(known, Segments)
         centre = flat.mean(0) if centred and len(flat) else torch.zeros(rows.shape[-1], dtype=torch.float64)
-        spread = flat.var(0, correction=0) if len(flat) else torch.zeros_like(centre)
+        spread = (flat - flat.mean(0)).square().mean(0) if len(flat) else torch.zeros_like(centre)
         scale = torch.ones_like(centre)
         start = 0
         for size in known.blocks:
@@ -69,9 +69,9 @@ class Linear:
                 )
             vocabulary = known.ids or tuple(str(int(i)) for i in shown)
         raw = LinearWorth(centre, scale, vocabulary, None, self.discount)
-        design = raw.basis(known)
-        if design.shape[1] <= NARROW or (vocabulary and rows.shape[-1] == 0):
+        if raw.width <= NARROW or raw.nameless:
             return raw
+        design = raw.basis(known)
         _, singular, rotation = torch.linalg.svd(design, full_matrices=False)
         keep = singular > 1e-7 * singular[0]
         keep[self.components :] = False
@@ -121,7 +121,7 @@ class LinearWorth:
         value = options.pool(self._standard(options.rows), self.discount)
         if self.vocabulary is None:
             return value if self.matrix is None else value @ self.matrix
-        place = self._place(options)
+        place = self.place(options)
         known = place >= 0
         if self.matrix is None:
             own = torch.zeros(len(options), len(self.vocabulary), dtype=value.dtype)
@@ -146,11 +146,11 @@ class LinearWorth:
             )
         return (rows.double() - self.centre) * self.scale
 
-    def _place(self, options: Options) -> Tensor:
+    def place(self, options: Options) -> Tensor:
+        """(N,) where each option stands in the vocabulary, -1 if it was never met."""
         assert self.vocabulary is not None
-        if options.ids is None or options.ids == self.vocabulary:
-            numbers = {name: k for k, name in enumerate(self.vocabulary)}
-            ids = options.ids or tuple(str(i) for i in range(len(options)))
-        else:
-            numbers, ids = {name: k for k, name in enumerate(self.vocabulary)}, options.ids
+        if options.ids == self.vocabulary:
+            return torch.arange(len(self.vocabulary))
+        numbers = {name: k for k, name in enumerate(self.vocabulary)}
+        ids = options.ids or tuple(str(i) for i in range(len(options)))
         return torch.tensor([numbers.get(i, -1) for i in ids])

@@ -1,0 +1,104 @@
+"""Choosing settings by answers that were held out: the one way this package picks complexity."""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pluralign.data.comparisons import ABSENT, Comparisons
+from pluralign.population.belief import Belief
+from pluralign.streams import Streams
+
+Name = TypeVar("Name", bound=Hashable)
+
+
+def hold_out(data: Comparisons, streams: Streams, share: float = 0.2) -> tuple[Comparisons, Comparisons]:
+    """Split off a share of every rater's answers; where nobody has two answers, a share of the raters.
+
+    Two answers of one rater that show the same option tell partly the same thing (pairs made from votes do so
+    by construction). So an answer that shares an option with a held-out answer of its rater is dropped from
+    the part to fit on, for raters who keep at least half of their answers that way.
+    """
+    if not len(data):
+        return data, data
+    noise = torch.rand(len(data), generator=streams("hold out"), dtype=torch.float64)
+    order = torch.argsort(data.rater + noise)  # by rater, random inside
+    first = (data.counts.cumsum(0) - data.counts)[data.rater[order]]
+    rank = torch.empty(len(data), dtype=torch.long)
+    rank[order] = torch.arange(len(data)) - first
+    quota = (data.counts.double() * share).floor()
+    # The fraction that is left over is given by lot, so that raters with two or three answers count too.
+    lot = torch.rand(data.raters, generator=streams("lot"), dtype=torch.float64)
+    quota = torch.where(data.counts >= 2, quota + (lot < data.counts * share - quota), 0.0)
+    held = rank < quota[data.rater]
+    if not bool(held.any()):
+        out = lot < share
+        out[torch.argmax(data.counts)] = False
+        held = out[data.rater]
+        return data.take(~held), data.take(held)
+    place = (data.rater[:, None] * (len(data.options) + 1) + data.slate + 1).reshape(-1)
+    _, place = torch.unique(place, return_inverse=True)
+    touched = torch.zeros(int(place.max()) + 1, dtype=torch.bool)
+    touched[place.reshape(data.slate.shape)[held].reshape(-1)] = True
+    shown = data.slate != ABSENT
+    near = (touched[place].reshape(data.slate.shape) & shown).any(1) & ~held
+    lost = torch.bincount(data.rater[near | held], minlength=data.raters)
+    dropped = near & (2 * lost <= data.counts)[data.rater]
+    return data.take(~held & ~dropped), data.take(held)
+
+
+def log_loss(belief: Belief, data: Comparisons) -> Float[Tensor, " R"]:
+    """Each rater's mean log loss in nats on the decided answers of `data`; NaN for raters without any."""
+    share = belief.predict(data).clamp_min(1e-12)
+    loss = -(data.label.to(share) * share.log()).sum(1)
+    keep = data.decided.to(share)
+    total = torch.zeros(data.raters, dtype=share.dtype).index_add_(0, data.rater, loss * keep)
+    count = torch.zeros(data.raters, dtype=share.dtype).index_add_(0, data.rater, keep)
+    return total / torch.where(count > 0, count, torch.nan)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen name, and the table: mean held-out log loss and its paired standard error to the best."""
+
+    name: object
+    table: tuple[tuple[str, float, float], ...]
+
+
+def choose(
+    candidates: Mapping[Name, Callable[[Comparisons], Belief]],
+    data: Comparisons,
+    streams: Streams,
+    held: Comparisons | None = None,
+    *,
+    cautious: bool = False,
+) -> tuple[Name, Choice]:
+    """The candidate with the smallest held-out log loss, macro-averaged over raters.
+
+    `held` are answers set aside by the caller; by default a part of `data` is (see `hold_out`).
+    `cautious` keeps the first candidate (put the simplest first) when the best is not better by one standard
+    error of the paired difference: differences between raters must be more than noise to be believed.
+    """
+    names = list(candidates)
+    if len(names) == 1:
+        return names[0], Choice(names[0], ())
+    kept = data
+    if held is None:
+        kept, held = hold_out(data, streams)
+    if not len(held) or not bool(held.decided.any()):
+        return names[0], Choice(names[0], ())
+    losses = torch.stack([log_loss(candidates[name](kept), held) for name in names])
+    seen = torch.isfinite(losses).all(0)
+    losses = losses[:, seen]
+    mean = losses.mean(1)
+    best = int(mean.argmin())
+    gap = losses - losses[best]
+    error = gap.std(1, correction=1) / gap.shape[1] ** 0.5 if gap.shape[1] > 1 else torch.zeros(len(names))
+    pick = best
+    if cautious and float(gap[0].mean()) <= float(error[0]):
+        pick = 0
+    table = tuple((str(n), float(m), float(e)) for n, m, e in zip(names, mean, error))
+    return names[pick], Choice(names[pick], table)

@@ -1,0 +1,24 @@
+"""The population models by the name that the command line and tables use."""
+
+import re
+from typing import Any
+
+from pluralign.population.camps import Camps
+from pluralign.population.hierarchical import Hierarchical
+from pluralign.population.per_rater import PerRater
+from pluralign.population.pooled import Pooled
+
+MODELS: dict[str, type[Any]] = {
+    re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in (Pooled, PerRater, Camps, Hierarchical)
+}
+
+
+def named(name: str) -> type[Any]:
+    """The model class called `name`.
+
+    Raises:
+        ValueError: there is none; the message lists those that exist.
+    """
+    if name.replace("-", "_") not in MODELS:
+        raise ValueError(f"no population is called {name!r}; there are {', '.join(MODELS)}.")
+    return MODELS[name.replace("-", "_")]
