@@ -104,7 +104,7 @@ def describe(data: Comparisons) -> Description:
     whole = (label.max(1).values > 1 - 1e-6).numpy()
     part = components(data)
     rows = data.options.rows
-    flat = rows.reshape(-1, rows.shape[-1])
+    flat = rows.flatten(0, -2)
     same = (flat == flat[:1]).all(0).numpy()
     described = data.options.blocks.count(1)  # the columns before an embedding
     names = data.options.names or tuple(f"column {d}" for d in range(described))

@@ -1,6 +1,7 @@
 """What is wrong with somebody's data, in one sentence that says where and what to do."""
 
 import difflib
+import itertools
 from collections.abc import Iterable
 
 
@@ -10,7 +11,7 @@ class DataError(ValueError):
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """ " (did you mean 'item_a'?)", or nothing where no name is near."""
-    close = difflib.get_close_matches(name, list(names), n=1)
+    close = difflib.get_close_matches(name, list(itertools.islice(names, 10_000)), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

@@ -79,6 +79,10 @@ def parse_comparisons(
         for name in ("weight", "time", "response_time")
         if name in table.names
     }
+    if "weight" in one:
+        table.refuse(
+            one["weight"].numpy() < 0, "weight", lambda row: "a weight of 0 or more is expected; correct it"
+        )
     data = Comparisons(
         options,
         torch.from_numpy(slate),
@@ -202,7 +206,7 @@ def _label(table: Table, count: int, slate: np.ndarray) -> tuple[np.ndarray, lis
         table.refuse(
             off, "label_a", lambda row: f"shares of a row must sum to 1, got {total[row]:g}; rescale them"
         )
-        absent = ((slate < 0) & (value > 0)).any(1)
+        absent = np.any((slate < 0) & (value > 0), axis=1)
         table.refuse(absent, "label_a", lambda row: "an empty place got a share; name its item")
         return value, shares
     table.need("label")

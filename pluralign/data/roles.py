@@ -27,6 +27,8 @@ def read_roles(folder: Path, table: Table, rater: np.ndarray) -> tuple[np.ndarra
         rater: (M,) who gave them.
     """
     role = order = None
+    if {"role", "split"} <= set(table.names):
+        raise DataError(f"{table.source} has a column 'role' and a column 'split'; keep one.")
     for name in ("role", "split"):
         if name in table.names:
             role = _column(table, name)

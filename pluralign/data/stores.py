@@ -1,6 +1,7 @@
 """The option store of a folder or a frame: items, texts or segments, and what else is known of them."""
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -192,6 +193,7 @@ def match(values: pa.Array, known: pa.Array) -> np.ndarray:
 
 
 def _read_segments(path: Path, table: Table | None) -> Segments:
+    ids = None if table is None else tuple(table.ids("item_id").to_pylist())
     try:
         archive = np.load(path, allow_pickle=False)
         assert isinstance(archive, NpzFile)
@@ -201,7 +203,6 @@ def _read_segments(path: Path, table: Table | None) -> Segments:
         factors = tensor("factors")
         if factors is None:
             raise KeyError("factors")
-        ids = None if table is None else tuple(table.ids("item_id").to_pylist())
         return Segments(
             factors,
             tensor("mask"),
@@ -211,7 +212,7 @@ def _read_segments(path: Path, table: Table | None) -> Segments:
             ids,
             tuple(str(name) for name in held["names"]),
         )
-    except (ValueError, OSError, EOFError, KeyError, AssertionError) as error:
+    except (ValueError, OSError, EOFError, KeyError, AssertionError, BadZipFile) as error:
         raise DataError(
             f"{path.name} cannot be read as segments ({str(error).rstrip('.')}); write the folder again."
         ) from error

@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import io
 import re
 import zlib
 from collections.abc import Callable, Iterable
@@ -109,7 +108,7 @@ class Table:
             )
         return texts
 
-    def numbers(self, name: str, *, missing: float | None = None) -> np.ndarray:
+    def numbers(self, name: str, *, missing: float | int | None = None) -> np.ndarray:
         """(M,) a column as float64; an empty field is an error, or `missing` where that is given."""
         column = self.column(name)
         if pa.types.is_dictionary(column.type):
@@ -190,8 +189,9 @@ def read_table(path: Path) -> Table:
 
 
 def _read_csv(path: Path) -> pa.Table:
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        header = next(csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline="")), [])
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+        header = next(csv.reader(file), [])
     if not header:
         raise DataError(
             f"{path.name} should start with a line of column names, it is empty; export it again."

@@ -1,6 +1,7 @@
 """Write answers to a folder, whole or not at all."""
 
 import errno
+import gzip
 import json
 import shutil
 import uuid
@@ -162,8 +163,13 @@ def _write_table(table: pa.Table, path: Path) -> None:
     for place, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
             table = table.set_column(place, field.name, table[field.name].cast(pa.string()))
-    with pa.CompressedOutputStream(str(path), "gzip") if path.suffix == ".gz" else path.open("wb") as file:
-        pyarrow.csv.write_csv(table, file)
+    with path.open("wb") as file:
+        if path.suffix != ".gz":
+            pyarrow.csv.write_csv(table, file)
+            return
+        # Neither name nor time in the header, so that equal answers are equal files.
+        with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed:
+            pyarrow.csv.write_csv(table, packed)
 
 
 def _write_arrays(options: Options, folder: Path) -> None:
