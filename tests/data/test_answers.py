@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pluralign.data import DataError, Items, Segments, Texts, add_outside, best_of, rankings, ratings, votes
@@ -29,7 +29,6 @@ def test_only_the_top_is_known():
     assert data.label.tolist() == [[0, 0, 0, 1]]
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-3, 3), min_size=4, max_size=4))
 def test_chances_of_all_rankings_sum_to_one(worth):
     # The product of the choices is the Plackett-Luce chance, a distribution over the 24 orders.

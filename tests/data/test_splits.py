@@ -39,7 +39,7 @@ def test_a_rater_with_one_answer_is_kept_in_the_first_part():
     assert set(second.rater.tolist()) <= set(first.rater.tolist())
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 10**6), st.sampled_from(["answer", "rater"]), st.floats(0.2, 0.8))
 def test_parts_are_disjoint(seed, by, share):
     first, second = answers(rows=300, raters=8, options=5, seed=seed).split(by=by, share=share, seed=seed)

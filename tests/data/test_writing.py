@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pluralign.data.writing as writing
@@ -25,9 +25,6 @@ from pluralign.data import (
     to_frame,
     write,
 )
-
-# beartype draws the list entry it looks at by chance.
-pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
 
 # Everything Unicode but surrogates, which no file can hold, and NUL, at which C libraries stop.
 names = st.text(
@@ -125,13 +122,13 @@ def check_same(one, two):
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv.gz"])
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(data=answers())
 def test_read_undoes_write(tmp_path_factory, form, data):
     check_same(read(write(data, tmp_path_factory.mktemp("w") / "folder", form=form)), data)
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30)
 @given(data=answers().filter(lambda data: data.options.ids is not None and data.label.dtype == torch.float32))
 def test_from_frame_undoes_to_frame(data):
     again = from_frame(to_frame(data), data.options, raters=data.rater_ids, kind=data.kind)
