@@ -28,16 +28,19 @@ for home in ("beartype._check.code.codemain", "beartype._util.kind.integer.utili
 
 LIBRARIES = {"test_stable_baselines.py": "stable_baselines3.common.utils.set_random_seed seeds all three"}
 
-_gradcheck = torch.autograd.gradcheck
+
+def _aside(check):
+    """A check of gradients whose random directions come from the global stream, which is put back."""
+
+    def checked(*args, **more):
+        with torch.random.fork_rng(devices=[]):
+            return check(*args, **more)
+
+    return checked
 
 
-def _gradcheck_aside(*args, **more):
-    """gradcheck draws its directions from the global stream."""
-    with torch.random.fork_rng(devices=[]):
-        return _gradcheck(*args, **more)
-
-
-torch.autograd.gradcheck = _gradcheck_aside
+torch.autograd.gradcheck = _aside(torch.autograd.gradcheck)
+torch.autograd.gradgradcheck = _aside(torch.autograd.gradgradcheck)
 
 
 def pytest_collection_modifyitems(items):
