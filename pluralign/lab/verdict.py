@@ -1,0 +1,135 @@
+"""What a leaderboard says, in plain words and in verdict.json."""
+
+from typing import Any
+
+import pandas as pd
+
+from pluralign.lab.protocol import Chosen, Result
+
+CONTROLS = ("shuffled_raters", "oracle")
+
+
+def verdict(
+    table: pd.DataFrame,
+    chosen: Chosen,
+    results: dict[str, Result],
+    about: dict[str, Any],
+    failures: list[str],
+) -> dict[str, Any]:
+    """verdict.json: what to use, how much better than pooled it is on the test answers, and what to be careful about.
+
+    `against_pooled` is the paired difference in log loss (nats per answer, macro-averaged over raters) on new raters
+    with all their answers to adapt on, or on known raters where nobody is new; positive means better than pooled.
+    """
+    best = chosen.best
+    personal = chosen.name if chosen.name != "pooled" else best
+    held = chosen.table.set_index("population")
+    groups = table[["raters", "answers"]].drop_duplicates().itertuples(index=False)
+    where = [(g.raters, g.answers) for g in groups if g.answers == "all"]
+    main = ("unseen", "all") if ("unseen", "all") in where else where[0]
+    notes = [*about["warnings"]]
+    said: list[str] = []
+    against = _against(table, chosen.name, main)
+    if chosen.name == "pooled":
+        said.append("Use pooled: one taste for everybody.")
+        if best is not None:
+            row = held.loc[best]
+            notes.append("these data show no differences between raters beyond noise: use pooled.")
+            said.append(
+                f"On held-out answers the best model that tells raters apart, {say(best)}, gains {row.gain:+.4f} nats per "
+                f"answer over pooled, with a standard error of {row.error:.4f}: not enough to believe it."
+            )
+    else:
+        row = held.loc[chosen.name]
+        said.append(f"Use {say(chosen.name)}: raters differ, and telling them apart pays.")
+        said.append(
+            f"On held-out answers {say(chosen.name)} gains {row.gain:.4f} nats per answer over pooled (standard error "
+            f"{row.error:.4f}); it was chosen by this alone."
+        )
+    if personal is not None:
+        said += [s for g in where if (s := _sentence(table, personal, g, about["counts"])) is not None]
+    if personal is not None and ("unseen", "all") in where:
+        adapted = _adaptation(results[personal])
+        if adapted is not None and adapted <= 0:
+            notes.append(f"the answers of a new rater do not help {say(personal)}: with all of them it predicts no better than without.")  # fmt: skip
+    notes += _control_notes(table, results, where)
+    notes += failures
+    for name, result in results.items():
+        if name not in CONTROLS:
+            notes += [f"{say(name)}: {note}" for note in result.facts.get("notes", [])]
+    return {
+        "chosen": chosen.name,
+        "against_pooled": against,
+        "warnings": list(dict.fromkeys(notes)),
+        "words": said,
+        "best_personal": None if best is None else {"population": best, **_against(table, best, main)},
+        "held_out": chosen.table.to_dict("records"),
+        "metric": "log_loss",
+        "positive_means": "better than pooled",
+    }
+
+
+def _against(
+    table: pd.DataFrame, name: str, group: tuple[str, str], metric: str = "log_loss"
+) -> dict[str, Any]:
+    rows = table[(table.population == name) & (table.metric == metric)]
+    row = rows[(rows.raters == group[0]) & (rows.answers == group[1])].iloc[0]
+    return {
+        "value": float(row.difference),
+        "low": float(row.difference_low),
+        "high": float(row.difference_high),
+        "metric": metric,
+        "raters": group[0],
+        "answers": group[1],
+    }
+
+
+def _sentence(table: pd.DataFrame, name: str, group: tuple[str, str], counts: list[int]) -> str | None:
+    rows = table[(table.raters == group[0]) & (table.answers == group[1])].set_index(["population", "metric"])
+    if (name, "accuracy") not in rows.index:
+        return None
+    mine, plain = rows.loc[(name, "accuracy")], rows.loc[("pooled", "accuracy")]
+    loss = rows.loc[(name, "log_loss")]
+    known = max(counts) if counts else 0
+    who = {
+        "seen": "For known raters",
+        "items": "On options that nobody in training was asked about",
+        "unseen": f"For new raters after all their answers (up to {known})" if known else "For new raters",
+    }[group[0]]
+    if loss.difference_low > 0:
+        words = "better than pooled"
+    elif loss.difference_high < 0:
+        words = "worse than pooled"
+    else:
+        words = "no clear difference to pooled"
+    return (
+        f"{who}: {say(name)} is right in {mine.value:.1%} of cases, pooled in {plain.value:.1%}; the gain in log loss is "
+        f"{loss.difference:+.3f} ({loss.difference_low:+.3f} to {loss.difference_high:+.3f}), {words}."
+    )
+
+
+def _adaptation(result: Result) -> float | None:
+    people = result.people[result.people.raters == "unseen"]
+    first = people[people.answers == "0"].set_index("rater_id").log_loss
+    last = people[people.answers == "all"].set_index("rater_id").log_loss
+    if first.empty or last.empty:
+        return None
+    return float((first - last).mean())
+
+
+def _control_notes(
+    table: pd.DataFrame, results: dict[str, Result], where: list[tuple[str, str]]
+) -> list[str]:
+    notes = []
+    if "shuffled_raters" in results:
+        rows = table[(table.population == "shuffled_raters") & (table.metric == "log_loss")]
+        rows = rows[(rows.raters == "seen") & (rows.answers == "all")]
+        if len(rows) and float(rows.iloc[0].difference_low) > 0.002:
+            notes.append(
+                "the control with shuffled raters beats pooled: part of the gain does not come from knowing the rater."
+            )
+    return notes
+
+
+def say(name: str) -> str:
+    return name.replace("_", " ")
