@@ -53,6 +53,7 @@ def crowd(
         step = solve(curvature, gradient)
         gain = (step * gradient).sum(-1) / 2  # what a quadratic would gain
         if bool((gain <= tolerance * (1 + value.abs())).all()):
+            taste = taste + step  # nothing to gain for the value, but it squares the error of the taste
             break
         share = torch.ones_like(value)
         for _ in range(30):
@@ -145,6 +146,7 @@ def _group_modes(
         step = solve(curvature, gradient)
         gain = (step * gradient).sum(-1) / 2
         if float(gain.max()) <= tolerance:
+            mode = mode + step  # nothing to gain for the value, but it squares the error of the mode
             break
         share = torch.ones_like(objective)
         for _ in range(20):

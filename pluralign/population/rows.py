@@ -100,6 +100,22 @@ class Rows:
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def contrast(self) -> float:
+        """Mean squared distance of two options shown together: the scale on which tastes are told apart."""
+        if self.x.shape[1] == 1:
+            square = self.x.square().sum((1, 2))
+        else:
+            real = torch.ones_like(self.x[..., 0]) if self.absent is None else (~self.absent).to(self.x)
+            count = real.sum(1)
+            total = (
+                self.x.square().sum((1, 2)) - self.x.sum(1).square().sum(1) / count
+            )  # absent rows are zero
+            square = 2 * total / (count - 1)  # for two options this is the squared difference
+        if self.weight is None:
+            return float(square.mean())
+        return float((square * self.weight).sum() / self.weight.sum().clamp_min(1e-12))
+
     def eta(self, taste: Float[Tensor, "*b Z"]) -> Float[Tensor, "*b M J"]:
         """Worths (differences for pairs) of every answer's options for each taste."""
         m, j, z = self.x.shape
