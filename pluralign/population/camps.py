@@ -24,6 +24,7 @@ from pluralign.utility.linear import LinearWorth
 
 SIZES = (1, 2, 3, 4, 6, 8)
 RIDGES = (0.1, 1.0, 5.0, 20.0)
+MIDDLE = 5.0  # the ridge under which the number of camps is chosen
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,16 @@ class Camps:
             return self._fit(data, streams, int(self.groups), float(self.ridge))
         notes: dict[str, object] = {}
         sizes = [g for g in SIZES if g <= present] if self.groups == "auto" else [int(self.groups)]
-        ridge = 1.0 if self.ridge == "auto" else float(self.ridge)
+        ridge = MIDDLE if self.ridge == "auto" else float(self.ridge)
+        # To compare settings, fits need not be polished.
+        draft = replace(
+            self,
+            restarts=min(self.restarts, 4),
+            sweeps=min(self.sweeps, 60),
+            tolerance=max(self.tolerance, 0.1),
+        )
         groups, choice = choose(
-            {g: lambda part, g=g: self._fit(part, streams.below(g), g, ridge) for g in sizes},
+            {g: lambda part, g=g: draft._fit(part, streams.below(g), g, ridge) for g in sizes},
             data,
             streams.below("groups"),
             held,
@@ -89,7 +97,7 @@ class Camps:
         notes["groups_table"] = choice.table
         if self.ridge == "auto":
             ridge, choice = choose(
-                {r: lambda part, r=r: self._fit(part, streams.below(groups), groups, r) for r in RIDGES},
+                {r: lambda part, r=r: draft._fit(part, streams.below(groups), groups, r) for r in RIDGES},
                 data,
                 streams.below("ridge"),
                 held,
@@ -166,7 +174,7 @@ class Camps:
         rater = data.rater
         for _ in range(min(self.sweeps, 60)):
             taste = crowd_wide(
-                incidence, taste, weight[:, rater], ridge=ridge, centre=pooled, sweeps=15, tolerance=1e-7
+                incidence, taste, weight[:, rater], ridge=ridge, centre=pooled, sweeps=8, tolerance=1e-7
             )
             value = torch.from_numpy(incidence.derivatives(taste.numpy().T)[0])
             if data.weight is not None:
@@ -176,7 +184,7 @@ class Camps:
             weight = _responsibility(panel, share, self.hard)
             total = float(torch.logsumexp(panel + share.log()[:, None], 0).sum())
             penalised = total - ridge / 2 * float((taste - pooled).square().sum())
-            if penalised - last < max(self.tolerance, 1e-6 * abs(total)):
+            if penalised - last < max(self.tolerance, 1e-5 * abs(total)):
                 break
             last = penalised
         return taste, share, total

@@ -1,5 +1,6 @@
 """Hierarchical Bayes: normal tastes around a common mean. The mixed logit."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -23,7 +24,7 @@ from pluralign.utility.linear import LinearWorth
 
 METHODS = ("laplace", "svi", "nuts")
 RANKS = (1, 2, 4)
-RIDGES = (1.0, 3.0, 10.0)
+TEMPERS = (1.0, 0.5, 0.25)
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class Hierarchical:
             exact in the limit, with diagnostics).
         rank: for wide utilities, the number of directions along which raters differ; "auto" chooses among
             1, 2, 4 by held-out likelihood. Narrow utilities (up to 64 features) have a full covariance.
-        ridge: for wide utilities, 1 / variance of the weights of the common worth and of the directions; "auto"
-            chooses among 1, 3, 10.
+        ridge: for wide utilities, 1 / variance of the weights of the common worth and of the directions.
+        temper: factor on the fitted covariance; "auto" chooses among 1, 1/2, 1/4 by held-out likelihood.
+            Directions estimated from the very answers they explain overstate how far raters differ.
         draws: tastes that describe each rater.
         rounds: EM rounds at most.
         strength: pseudo-raters behind the prior guess that raters hardly differ (an inverse Wishart); keeps the
@@ -51,7 +53,8 @@ class Hierarchical:
     rule: ChoiceRule = field(default_factory=Luce)
     method: str = "laplace"
     rank: int | str = "auto"
-    ridge: float | str = "auto"
+    ridge: float = 3.0
+    temper: float | str = "auto"
     draws: int = 64
     rounds: int = 60
     strength: float = 2.0
@@ -75,7 +78,8 @@ class Hierarchical:
         if not isinstance(worth, LinearWorth):
             worth = narrowed(self.utility, self.rule, data, streams)
         if self.method == "laplace":
-            return self._laplace(data, worth, {})
+            fixed = worth
+            return self._chosen(data, streams, held, (0,), lambda part, _: self._laplace(part, fixed, {}))
         from pluralign.population import hierarchical_pyro
 
         fitted = hierarchical_pyro.svi if self.method == "svi" else hierarchical_pyro.nuts
@@ -100,24 +104,48 @@ class Hierarchical:
     def _fit_wide(self, data: Comparisons, streams: Streams, held: Comparisons | None) -> Belief:
         """Tastes vary along few directions, found by moments and then refined by alternating exact steps."""
 
-        def solve(part: Comparisons, rank: int, ridge: float) -> Belief:
-            worth = narrowed(self.utility, self.rule, part, streams, count=rank, ridge=ridge)
+        def solve(part: Comparisons, rank: int) -> Belief:
+            worth = narrowed(self.utility, self.rule, part, streams, count=rank, ridge=self.ridge)
             assert isinstance(worth, LinearWorth)
-            worth = refined(self.utility, self.rule, part, worth, streams, self.strength, ridge=ridge)
-            return self._laplace(part, worth, {"rank": rank, "ridge": ridge})
+            worth = refined(self.utility, self.rule, part, worth, streams, self.strength, ridge=self.ridge)
+            return self._laplace(part, worth, {"rank": rank})
 
         ranks = RANKS if self.rank == "auto" else (int(self.rank),)
-        ridges = RIDGES if self.ridge == "auto" else (float(self.ridge),)
-        middle = ridges[len(ridges) // 2]
-        rank, by_rank = choose(
-            {q: lambda part, q=q: solve(part, q, middle) for q in ranks}, data, streams.below("rank"), held
-        )
-        ridge, by_ridge = choose(
-            {r: lambda part, r=r: solve(part, rank, r) for r in ridges}, data, streams.below("ridge"), held
-        )
-        found = solve(data, rank, ridge)
-        tables = {"rank_table": by_rank.table, "ridge_table": by_ridge.table}
-        return replace(found, diagnostics={**found.diagnostics, **tables})
+        return self._chosen(data, streams, held, ranks, solve)
+
+    def _chosen(
+        self,
+        data: Comparisons,
+        streams: Streams,
+        held: Comparisons | None,
+        ranks: tuple[int, ...],
+        solve: Callable[[Comparisons, int], Belief],
+    ) -> Belief:
+        """Rank and temper by held-out likelihood; each rank is fitted once for all tempers."""
+        tempers = TEMPERS if self.temper == "auto" else (float(self.temper),)
+        fits: dict[tuple[int, int], Belief] = {}
+
+        def candidate(part: Comparisons, rank: int, temper: float) -> Belief:
+            key = (id(part), rank)
+            if key not in fits:
+                fits[key] = solve(part, rank)
+            return _tempered(fits[key], part, temper)
+
+        options = {(q, t): (lambda part, q=q, t=t: candidate(part, q, t)) for q in ranks for t in tempers}
+        (rank, temper), choice = choose(options, data, streams.below("temper"), held)
+        found = candidate(data, rank, temper)
+        notes = {**found.diagnostics, "temper": temper, "shrinkage": found.shrinkage}
+        return replace(found, diagnostics={**notes, "choice_table": choice.table})
+
+
+def _tempered(belief: Belief, data: Comparisons, temper: float) -> Belief:
+    """The same belief with a smaller spread between raters, and their tastes drawn in accordingly."""
+    if temper == 1:
+        return belief
+    assert isinstance(belief.prior, Gaussian)
+    prior = replace(belief.prior, covariance=belief.prior.covariance * temper)
+    draws = prior.posterior(data, belief.worth.basis(data.options), belief.rule)
+    return replace(belief, prior=prior, draws=draws)
 
 
 def laplace_em(
@@ -140,8 +168,7 @@ def laplace_em(
     if anchored:
         mean[0] = 1.0
     # A typical answer should be worth a few utils at most under the first guess.
-    typical = rows.x.square().sum(-1).mean().clamp_min(1e-12)
-    guess = eye * (0.5 * width / typical).clamp(max=1.0)
+    guess = eye * min(1.0, 0.5 * width / max(rows.contrast, 1e-12))
     covariance = guess
     mode: Tensor | None = None
     evidence = -torch.inf

@@ -9,7 +9,8 @@ from pluralign.population.per_rater import PerRater
 from pluralign.population.pooled import Pooled
 
 MODELS: dict[str, type[Any]] = {
-    re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in (Pooled, PerRater, Camps, Hierarchical)
+    re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind
+    for kind in (Pooled, PerRater, Camps, Hierarchical)
 }
 
 

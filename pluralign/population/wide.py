@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 import scipy.optimize
 import scipy.sparse
 import torch
@@ -152,8 +153,9 @@ def directions(
     moment = (by_rater.T @ by_rater - each.T @ each).toarray()
     if rows.basis is not None:
         moment = rows.basis.T @ moment @ rows.basis
-    _, side = np.linalg.eigh((moment + moment.T) / 2)
-    return torch.from_numpy(side[:, ::-1][:, :count].copy())
+    size = len(moment)
+    _, side = scipy.linalg.eigh((moment + moment.T) / 2, subset_by_index=(size - min(count, size), size - 1))
+    return torch.from_numpy(side[:, ::-1].copy())
 
 
 def loadings(

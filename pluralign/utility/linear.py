@@ -24,12 +24,15 @@ class Linear:
     Attributes:
         discount: weight of step t of a segment is discount**t; 1 is the plain partial return.
         identity: "auto" (for texts and nameless options), True or False.
+        described: with `identity`, the spread of what the features predict relative to an option's own worth,
+            before any answer is seen.
         components: at most this many directions when features are wider than 64.
     """
 
     discount: float = 1.0
     identity: bool | str = "auto"
-    components: int = 512
+    described: float = 0.3
+    components: int = 1024
 
     def __post_init__(self) -> None:
         if not 0 < self.discount <= 1:
@@ -63,6 +66,7 @@ class Linear:
         )
         vocabulary: tuple[str, ...] | None = None
         if named:
+            scale = scale * self.described
             if isinstance(known, Segments):
                 raise ValueError(
                     "`identity` needs items or texts; segments are worth the sum of their steps."
