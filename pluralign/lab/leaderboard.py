@@ -186,6 +186,7 @@ def _described(source: Folder, made: Plan, heard: list[str]) -> dict[str, Any]:
         "plan": made.words,
         "folds": len(made.folds),
         "counts": list(made.counts),
+        "most": made.most,
         "raters": told.raters,
         "session": source.session is not None,
         "warnings": list(dict.fromkeys(notes)),

@@ -1,2 +1,382 @@
-def write_report(folder):
-    pass
+"""The leaderboard as a page, from the tables in its run folder alone."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pluralign.lab.report import (
+    COLOURS,
+    GREY,
+    INK,
+    Report,
+    canvas,
+    cell,
+    code,
+    figure,
+    folded,
+    pairs,
+    table,
+    titled,
+)
+from pluralign.lab.run import read_config
+from pluralign.lab.verdict import CONTROLS, say
+
+_PEOPLE = ("pooled", "shuffled_raters")
+_MARKS = {
+    "best": "bold: best of the models",
+    "better": "▲ better than pooled",
+    "worse": "▼ worse than pooled",
+}
+_GAINS_SHOWN = 600
+
+
+def write_report(folder: str | Path) -> Path:
+    """Build report.html again from leaderboard.csv, verdict.json and the stages' tables.
+
+    Raises:
+        FileNotFoundError: the leaderboard is not finished.
+    """
+    folder = Path(folder)
+    if not (folder / "verdict.json").is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no finished leaderboard; run the same command again to finish it."
+        )
+    told = json.loads((folder / "verdict.json").read_text("utf-8"))
+    board = pd.read_csv(folder / "leaderboard.csv", dtype={"answers": str})
+    about = json.loads((folder / "stages" / "data" / "result.json").read_text("utf-8"))
+    config = read_config(folder)
+    names = list(dict.fromkeys(board.population))
+    colour = colours(names)
+    shown = told["chosen"] if told["chosen"] != "pooled" else (told["best_personal"] or {}).get("population")
+    known = dict(about["lines"])
+    report = Report(
+        f"Leaderboard: {about['name']}",
+        f"{known['answers'].split(' ')[0]} answers of {known['raters']} raters about {known['options']} options.",
+    )
+    report.verdict(told["words"][0], told["words"][1:], told["warnings"])
+    report.section(
+        "How well each model predicts",
+        "Each rater counts once, however many answers there are. New raters are people the models never met: "
+        "the number is how many of their answers were known before they were judged on others.",
+        _scores(board, told, "log_loss", "Log loss in nats, lower is better (0.693 is a coin)."),
+        _scores(board, told, "accuracy", "Accuracy: share of answers predicted right (0.5 is a coin)."),
+    )
+    if (board.raters == "unseen").any():
+        report.section(
+            "How fast a new rater becomes known", figure(_by_answers(board, colour), _BY_ANSWERS.strip())
+        )
+    if shown is not None:
+        people = pd.concat(
+            [_read(folder, name, "people").assign(population=name) for name in ("pooled", shown)]
+        )
+        report.section(
+            "Who gains and who loses",
+            figure(_gains(people, shown, colour[shown]), _GAINS.format(name=say(shown)).strip()),
+        )
+    report.section(
+        "Do the predicted chances hold?",
+        figure(_calibration(folder, names, shown, colour), _CALIBRATION.strip()),
+        _other(board, told),
+    )
+    report.section(
+        "How the model was chosen",
+        "By held-out answers of known raters alone; the test answers above had no say. Pooled is kept unless another "
+        "model is better by more than one standard error.",
+        _chosen(told),
+    )
+    report.section("What it cost", _costs(folder, board))
+    report.section(
+        "What was run",
+        pairs([(k, v) for k, v in about["lines"]] + [("protocol", about["plan"])]),
+        code(command(config)),
+        folded(
+            "Settings and versions",
+            code(json.dumps(config, indent=1)),
+            code((folder / "versions.txt").read_text("utf-8")),
+        ),
+    )
+    return report.write(folder / "report.html")
+
+
+_BY_ANSWERS = """
+New raters after k of their own answers; the same answers in the same order for every model. Bands are 95 % intervals over
+raters; they are wide because people differ in how predictable they are. Differences between models are much surer than the
+bands suggest: see the marks in the table, which compare the same raters.
+"""
+_GAINS = """
+Raters in order: nats per answer by which {name} predicts a person better than pooled does (above zero) or worse (below). A single
+rater's number is noisy, so some lose by bad luck alone.
+"""
+_CALIBRATION = """
+Answers grouped by how sure the model was: on the diagonal, what it calls 80 % happens in 80 % of cases. Bars are two standard
+errors of the answers in a group.
+"""
+
+
+def command(config: dict[str, Any]) -> str:
+    """What to type to get the same numbers again."""
+    words = ["pluralign", "leaderboard", config["folder"]]
+    if config["answers"] != "auto":
+        words += ["--answers", config["answers"]]
+    if config["seed"]:
+        words += ["--seed", str(config["seed"])]
+    words += ["--populations", *config["populations"]]
+    return shlex.join(words)
+
+
+def colours(names: list[str]) -> dict[str, str]:
+    """One colour for each population, grey for what is only there to compare with."""
+    free = iter(COLOURS * (1 + len(names) // len(COLOURS)))
+    return {name: GREY if name in _PEOPLE else INK if name == "oracle" else next(free) for name in names}
+
+
+def _read(folder: Path, name: str, what: str) -> pd.DataFrame:
+    return pd.read_csv(
+        folder / "stages" / name / f"{what}.csv",
+        dtype={"answers": str, "rater_id": str},
+        keep_default_na=False,
+    )
+
+
+def _columns(board: pd.DataFrame) -> list[tuple[str, str, str]]:
+    groups = list(board[["raters", "answers"]].drop_duplicates().itertuples(index=False, name=None))
+    label = {"seen": "known raters", "items": "new options"}
+    out = [(r, k, label[r]) for r, k in groups if r in label]
+    new = [k for r, k in groups if r == "unseen"]
+    counts = [k for k in new if k != "all"]
+    shown = [k for k in counts if k in ("0", "1", "2", "5", "10", "32") or k == counts[-1]]
+    if not counts:
+        shown = new
+    return out + [("unseen", k, "new, all" if k == "all" else f"new, {k}") for k in shown]
+
+
+def _scores(board: pd.DataFrame, told: dict[str, Any], metric: str, caption: str) -> str:
+    rows = board[board.metric == metric].set_index(["population", "raters", "answers"])
+    columns = _columns(board)
+    names = list(dict.fromkeys(board.population))
+    sign = 1 if metric == "accuracy" else -1
+    best = {}
+    for r, k, _ in columns:
+        values = {
+            n: rows.loc[(n, r, k)].value for n in names if n not in CONTROLS and (n, r, k) in rows.index
+        }
+        best[r, k] = max(values, key=lambda n: sign * values[n])
+    out = []
+    for name in names:
+        line: list[str] = [say(name) + (" (control)" if name in CONTROLS else "")]
+        for r, k, _ in columns:
+            if (name, r, k) not in rows.index:
+                line.append("")
+                continue
+            row = rows.loc[(name, r, k)]
+            marks = ["best"] if best[r, k] == name else []
+            if row.difference_low > 0:
+                marks.append("better")
+            if row.difference_high < 0:
+                marks.append("worse")
+            small = "" if np.isnan(row.low) else f"{row.low:.3f} – {row.high:.3f}"
+            line.append(cell(f"{row.value:.3f}", small=small, mark=" ".join(marks), sort=row.value))
+        out.append(line)
+    strong = [n for n, name in enumerate(names) if name == told["chosen"]]
+    note = "; ".join(_MARKS.values())
+    return table(
+        ["population", *(label for *_, label in columns)],
+        out,
+        strong=strong,
+        caption=f"{caption} Small: 95 % interval over raters. {note} (same raters, 95 %). Shaded: the chosen one. All numbers of answers are in leaderboard.csv.",
+    )
+
+
+def _by_answers(board: pd.DataFrame, colour: dict[str, str]) -> Any:
+    drawing, axes = canvas(9.6, 3.9, columns=2)
+    rows = board[(board.raters == "unseen") & board.answers.str.isdigit()]
+    ticks = sorted(rows.answers.astype(int).unique())
+    place = {k: n for n, k in enumerate(ticks)}  # evenly spaced: the first answers matter most
+    for ax, metric, title in zip(
+        axes, ("log_loss", "accuracy"), ("Log loss (nats), lower is better", "Accuracy")
+    ):
+        for name, part in rows[rows.metric == metric].groupby("population", sort=False):
+            part = part.assign(k=part.answers.astype(int)).sort_values("k")
+            x = [place[k] for k in part.k]
+            dashed = name in _PEOPLE
+            ax.fill_between(x, part.low, part.high, color=colour[name], alpha=0.10, linewidth=0)
+            ax.plot(
+                x,
+                part.value,
+                color=colour[name],
+                marker="" if dashed else "o",
+                markersize=4,
+                linestyle=":" if name == "shuffled_raters" else "--" if dashed else "-",
+                label=say(name),
+            )
+        oracle = board[(board.population == "oracle") & (board.raters == "unseen") & (board.metric == metric)]
+        if len(oracle):
+            ax.axhline(float(oracle.iloc[0].value), color=INK, linewidth=1, linestyle="-.", label="oracle")
+        titled(ax, title)
+        ax.set_xticks(range(len(ticks)), [str(k) for k in ticks])
+        ax.set_xlabel("answers of the new rater that were known")
+    handles, labels = axes[0].get_legend_handles_labels()
+    drawing.legend(
+        handles, labels, loc="outside lower center", ncols=min(6, len(labels)), frameon=False, labelcolor=INK
+    )
+    return drawing
+
+
+def _gains(people: pd.DataFrame, shown: str, colour: str) -> Any:
+    groups = [
+        (r, "all")
+        for r in ("seen", "items", "unseen")
+        if ((people.raters == r) & (people.answers == "all")).any()
+    ]
+    drawing, axes = canvas(9.6, 3.3, columns=len(groups), squeeze=False, sharey=True)
+    label = {"seen": "known raters", "items": "new options", "unseen": "new raters, all their answers"}
+    for ax, (raters, answers) in zip(axes[0], groups):
+        part = people[(people.raters == raters) & (people.answers == answers)]
+        wide = part.pivot(index="rater_id", columns="population", values="log_loss")
+        gain = np.sort((wide["pooled"] - wide[shown]).to_numpy())[::-1]
+        kept = gain
+        if len(gain) > _GAINS_SHOWN:
+            kept = gain[np.linspace(0, len(gain) - 1, _GAINS_SHOWN).round().astype(int)]
+        x = np.linspace(0, 100, len(kept)) if len(kept) > 1 else np.array([50.0])
+        ax.axhline(0, color=INK, linewidth=0.9)
+        ax.fill_between(x, 0, kept, where=kept >= 0, interpolate=True, color=colour, alpha=0.18, linewidth=0)
+        ax.fill_between(
+            x, 0, kept, where=kept <= 0, interpolate=True, color="#b3372a", alpha=0.18, linewidth=0
+        )
+        if len(kept) <= 60:
+            ax.plot(x, kept, "o", color=colour, markersize=5)
+        else:
+            ax.plot(x, kept, color=colour, linewidth=1.6)
+        titled(ax, f"{label[raters]}: {np.mean(gain > 0):.0%} gain")
+        ax.set_xlabel(f"raters in order of their gain, % of {len(gain):,}")
+    axes[0][0].set_ylabel("gain over pooled\n(nats per answer)")
+    values = people.loc[people.population == shown, "log_loss"]
+    if len(values):
+        spread = [g for r, a in groups for g in _quantiles(people, shown, r, a)]
+        low, high = min(spread), max(spread)
+        pad = 0.08 * (high - low + 1e-9)
+        axes[0][0].set_ylim(low - pad, high + pad)
+    return drawing
+
+
+def _quantiles(people: pd.DataFrame, shown: str, raters: str, answers: str) -> tuple[float, float]:
+    part = people[(people.raters == raters) & (people.answers == answers)]
+    wide = part.pivot(index="rater_id", columns="population", values="log_loss")
+    gain = (wide["pooled"] - wide[shown]).to_numpy()
+    cut = 0.01 if len(gain) > 100 else 0.0
+    return float(np.quantile(gain, cut)), float(np.quantile(gain, 1 - cut))
+
+
+def _calibration(folder: Path, names: list[str], shown: str | None, colour: dict[str, str]) -> Any:
+    members = ["pooled", *([shown] if shown is not None else [])]
+    frames = {name: _read(folder, name, "calibration") for name in members}
+    groups = [r for r in ("seen", "items", "unseen") if (frames["pooled"].raters == r).any()]
+    label = {"seen": "known raters", "items": "new options", "unseen": "new raters, all their answers"}
+    drawing, axes = canvas(9.6, 3.5, columns=len(groups), squeeze=False)
+    for ax, raters in zip(axes[0], groups):
+        ax.plot([0.3, 1], [0.3, 1], color=INK, linewidth=0.9, linestyle=":")
+        for name, curve in frames.items():
+            part = curve[(curve.raters == raters) & (curve.answers == "all")]
+            ax.errorbar(
+                part.predicted,
+                part.observed,
+                yerr=2 * part.noise,
+                color=colour[name],
+                marker="o",
+                markersize=4,
+                linewidth=1.2,
+                elinewidth=0.8,
+                label=say(name),
+            )
+        low = min(c[(c.raters == raters) & (c.answers == "all")].predicted.min() for c in frames.values())
+        ax.set_xlim(max(0, low - 0.03), 1.02)
+        ax.set_ylim(max(0, low - 0.15), 1.05)
+        titled(ax, label[raters])
+        ax.set_xlabel("predicted chance")
+    axes[0][0].set_ylabel("share that was right")
+    axes[0][0].legend(loc="upper left", frameon=False, labelcolor=INK)
+    return drawing
+
+
+def _other(board: pd.DataFrame, told: dict[str, Any]) -> str:
+    label = {
+        "brier": "Brier",
+        "calibration_error": "calibration error",
+        "vote_share_error": "vote-share error",
+        "accuracy_worst_decile": "accuracy, worst tenth",
+        "log_loss_worst_decile": "log loss, worst tenth",
+        "accuracy_worst_rater": "accuracy, worst rater",
+        "accuracy_per_answer": "accuracy per answer",
+        "log_loss_per_answer": "log loss per answer",
+    }
+    metrics = [m for m in label if (board.metric == m).any()]
+    whole = board[board.answers == "all"].set_index(["population", "raters", "metric"])
+    blocks = []
+    for raters, words in (
+        ("seen", "known raters"),
+        ("items", "new options"),
+        ("unseen", "new raters, all their answers"),
+    ):
+        names = [n for n in dict.fromkeys(board.population) if (n, raters, "brier") in whole.index]
+        if not names:
+            continue
+        rows: list[list[str]] = []
+        for name in names:
+            line: list[str] = [say(name)]
+            for m in metrics:
+                if (name, raters, m) not in whole.index:
+                    line.append("")
+                    continue
+                row = whole.loc[(name, raters, m)]
+                small = "" if np.isnan(row.low) else f"{row.low:.3f} – {row.high:.3f}"
+                line.append(cell(f"{row.value:.3f}", small=small, sort=row.value))
+            rows.append(line)
+        strong = [n for n, name in enumerate(names) if name == told["chosen"]]
+        blocks.append(table(["population", *(label[m] for m in metrics)], rows, strong=strong, caption=words))
+    return folded("More scores: Brier, calibration, worst raters", *blocks)
+
+
+def _chosen(told: dict[str, Any]) -> str:
+    rows = [
+        [
+            say(row["population"]),
+            cell(f"{row['log_loss']:.4f}", sort=row["log_loss"]),
+            cell(f"{row['gain']:+.4f}", sort=row["gain"]),
+            "" if row["error"] is None else cell(f"{row['error']:.4f}", sort=row["error"]),
+        ]
+        for row in told["held_out"]
+    ]
+    strong = [n for n, row in enumerate(told["held_out"]) if row["population"] == told["chosen"]]
+    head = ["population", "held-out log loss", "gain over pooled", "standard error of the gain"]
+    return table(head, rows, strong=strong, caption="Nats per answer, averaged over known raters.")
+
+
+def _costs(folder: Path, board: pd.DataFrame) -> str:
+    rows: list[list[str]] = []
+    for name in dict.fromkeys(board.population):
+        if name == "oracle":
+            continue
+        facts = json.loads((folder / "stages" / name / "result.json").read_text("utf-8"))["facts"]
+        part = board[board.population == name].drop_duplicates(["raters", "answers"])
+        predict = float(part.predict_seconds.sum())
+        rows.append(
+            [
+                say(name),
+                cell(f"{facts['fit_seconds']:.1f}", sort=facts["fit_seconds"]),
+                cell(f"{predict:.1f}", sort=predict),
+                cell(f"{facts['memory_mib']:,.0f}", sort=facts["memory_mib"]),
+                cell(f"{facts['parameters']:,}", sort=facts["parameters"]),
+                "; ".join(facts["settings"][:3]) + (" ..." if len(facts["settings"]) > 3 else ""),
+            ]
+        )
+    head = ["population", "seconds to fit", "seconds to predict", "peak MiB", "parameters", "settings chosen"]
+    return table(
+        head,
+        rows,
+        caption="Seconds include choosing the settings, on the machine where this ran; MiB are above what was in memory "
+        "before.",
+    )

@@ -73,6 +73,11 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
     @property
+    def most(self) -> int:
+        """The largest number of answers (of sessions, where answers come in sessions) of a new rater to adapt on."""
+        return max((int(f.order.max()) + 1 for f in self.folds if len(f.order)), default=0)
+
+    @property
     def groups(self) -> list[tuple[str, str]]:
         """(raters, answers) of every row: seen, items, unseen by number of answers; as far as there are any."""
         out = [(name, "all") for name in ("seen", "items") if any(len(getattr(f, name)) for f in self.folds)]

@@ -114,7 +114,7 @@ def judge(
         found.add("held", "all", fold.held, share, 0.0)
         _predict(belief, data, fold, plan, found)
         parameters = max(parameters, _parameters(belief))
-        settings.append(_told(belief))
+        settings.append(_told(model, belief))
         tick()
     memory = peak.mebibytes()
     facts = {
@@ -241,14 +241,16 @@ def settled(model: Any, belief: Any) -> Any:
     return dataclasses.replace(model, **chosen)
 
 
-def _told(belief: Any) -> str:
-    """The chosen settings in words."""
-    model, notes = getattr(belief, "settings", None), getattr(belief, "diagnostics", {})
+def _told(model: Any, belief: Any) -> str:
+    """The settings that were left to the data, in words."""
+    model = model.model if isinstance(model, Shuffled) else model
     if not dataclasses.is_dataclass(model) or isinstance(model, type):
         return ""
-    names = [f.name for f in dataclasses.fields(model) if f.name in notes]
-    words = [f"{name} {notes[name]:g}" for name in names if isinstance(notes[name], int | float)]
-    return ", ".join(words)
+    notes = getattr(belief, "diagnostics", {})
+    names = [
+        f.name for f in dataclasses.fields(model) if getattr(model, f.name) == "auto" and f.name in notes
+    ]
+    return ", ".join(f"{name} {notes[name]:g}" for name in names if isinstance(notes[name], int | float))
 
 
 def _parameters(belief: Any) -> int:

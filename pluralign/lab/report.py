@@ -106,6 +106,7 @@ def picture(drawn: str, caption: str, *, wide: bool = True) -> Markup:
         drawn if drawn.lstrip().startswith("<svg") else f'<img alt="{html.escape(caption)}" src="{drawn}">'
     )
     size = "wide" if wide else "narrow"
+    inside = f'<div class="scroll">{inside}</div>'
     return Markup(f'<figure class="{size}">{inside}<figcaption>{html.escape(caption)}</figcaption></figure>')
 
 
@@ -156,25 +157,24 @@ def canvas(width: float, height: float, columns: int = 1, rows: int = 1, **more:
         "axes.spines.right": False,
         "axes.edgecolor": INK,
         "axes.labelcolor": INK,
-        "axes.titlecolor": INK,
         "text.color": INK,
         "xtick.color": INK,
         "ytick.color": INK,
-        "axes.titlesize": 10.5,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
         "axes.grid": True,
         "grid.color": GREY,
         "grid.alpha": 0.25,
         "grid.linewidth": 0.6,
         "axes.axisbelow": True,
-        "legend.frameon": False,
-        "lines.linewidth": 1.8,
     }
     with matplotlib.rc_context(style):
         drawing = Figure(figsize=(width, height), layout="constrained")
         axes = drawing.subplots(rows, columns, **more)
     return drawing, axes
+
+
+def titled(ax: Any, title: str) -> None:
+    """A heading over a picture, in the report's style."""
+    ax.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK, fontfamily="DejaVu Sans")
 
 
 @dataclass
@@ -245,7 +245,7 @@ ul{margin:.3em 0;padding-left:1.2em}
 figure{margin:14px 0 20px}
 figure.narrow{max-width:520px}
 figure svg,figure img{width:100%;height:auto;display:block}
-svg text{font-family:inherit!important}
+svg text{font-family:inherit!important;fill:currentColor}
 figcaption{color:var(--soft);font-size:.88rem;margin-top:6px;max-width:85ch}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
@@ -257,7 +257,7 @@ th:first-child,td:first-child{text-align:left}
 tbody th{font-weight:500}
 tr.strong{background:var(--tint)}
 tr.strong th{font-weight:700}
-td small{display:block;color:var(--soft);font-size:.76rem}
+td small{display:block;font-weight:400;color:var(--soft);font-size:.76rem}
 .best{font-weight:700}
 .better::before{content:"\\25B2";color:var(--good);font-size:.65em;margin-right:4px;vertical-align:.15em}
 .worse::before{content:"\\25BC";color:var(--bad);font-size:.65em;margin-right:4px;vertical-align:.15em}
@@ -267,7 +267,7 @@ pre{background:var(--card);border:1px solid var(--line);border-radius:6px;paddin
 font-size:.85rem}
 details{margin:10px 0}summary{cursor:pointer;color:var(--soft)}
 footer{margin-top:48px;color:var(--soft);font-size:.85rem}
-@media(max-width:600px){main{padding:18px 14px}h1{font-size:1.4rem}dl{grid-template-columns:1fr;gap:0 0}dd{margin-bottom:6px}}
+@media(max-width:600px){figure.wide svg,figure.wide img{min-width:640px}main{padding:18px 14px}h1{font-size:1.4rem}dl{grid-template-columns:1fr;gap:0 0}dd{margin-bottom:6px}}
 @media print{body{background:#fff;color:#000}thead th{cursor:auto}}
 """
 

@@ -19,6 +19,12 @@ def screen(table: pd.DataFrame, told: dict[str, Any]) -> str:
     """One screen for the command line."""
     both = {metric: summary(table, metric) for metric in ("accuracy", "log_loss")}
     columns = list(both["accuracy"].columns)
+    new = [c for c in columns if c.startswith("new ") and c != "new all"]
+    if new and all(
+        wide[new[-1]].dropna().equals(wide["new all"].loc[wide[new[-1]].dropna().index])
+        for wide in both.values()
+    ):
+        columns = [c for c in columns if c != new[-1]]  # all that there are: the same numbers
     names = list(both["accuracy"].index)
     wide = max(map(len, names)) + 2
     lines = ["accuracy / log loss in nats; new k: raters never met, after k of their answers", ""]
@@ -26,7 +32,7 @@ def screen(table: pd.DataFrame, told: dict[str, Any]) -> str:
     for name in names:
         values = [
             "" if np.isnan(a) else f"{a:.3f}/{b:.3f}"
-            for a, b in zip(both["accuracy"].loc[name], both["log_loss"].loc[name])
+            for a, b in zip(both["accuracy"].loc[name, columns], both["log_loss"].loc[name, columns])
         ]
         mark = "* " if name == told["chosen"] else "  "
         lines.append(f"{mark}{name:<{wide - 2}}" + "".join(f"{v:>13}" for v in values))

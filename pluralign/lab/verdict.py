@@ -47,7 +47,7 @@ def verdict(
             f"{row.error:.4f}); it was chosen by this alone."
         )
     if personal is not None:
-        said += [s for g in where if (s := _sentence(table, personal, g, about["counts"])) is not None]
+        said += [s for g in where if (s := _sentence(table, personal, g, about["most"])) is not None]
     if personal is not None and ("unseen", "all") in where:
         adapted = _adaptation(results[personal])
         if adapted is not None and adapted <= 0:
@@ -84,17 +84,16 @@ def _against(
     }
 
 
-def _sentence(table: pd.DataFrame, name: str, group: tuple[str, str], counts: list[int]) -> str | None:
+def _sentence(table: pd.DataFrame, name: str, group: tuple[str, str], most: int) -> str | None:
     rows = table[(table.raters == group[0]) & (table.answers == group[1])].set_index(["population", "metric"])
     if (name, "accuracy") not in rows.index:
         return None
     mine, plain = rows.loc[(name, "accuracy")], rows.loc[("pooled", "accuracy")]
     loss = rows.loc[(name, "log_loss")]
-    known = max(counts) if counts else 0
     who = {
         "seen": "For known raters",
         "items": "On options that nobody in training was asked about",
-        "unseen": f"For new raters after all their answers (up to {known})" if known else "For new raters",
+        "unseen": f"For new raters after all their answers (up to {most})" if most else "For new raters",
     }[group[0]]
     if loss.difference_low > 0:
         words = "better than pooled"

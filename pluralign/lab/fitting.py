@@ -1,0 +1,302 @@
+"""Fit one population to a folder, judge it on another, and tell what a few answers say of new raters."""
+
+import json
+import shutil
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from pluralign.data import Comparisons, describe
+from pluralign.data.reading import Folder, read_folder
+from pluralign.lab.leaderboard import fingerprint
+from pluralign.lab.plan import plan
+from pluralign.lab.report import Report, code, pairs, table
+from pluralign.lab.run import Run, read_config, write_text
+from pluralign.metrics.evaluation import Table, evaluate
+from pluralign.population import Belief, Draws, load, registry
+from pluralign.utility import MLP, Linear
+from pluralign.utility.linear import LinearWorth
+
+Answers = Literal["auto", "comparisons", "votes"]
+UTILITIES: dict[str, type[Any]] = {"linear": Linear, "mlp": MLP}
+_TASTES = 40  # more weights than this make no table to read
+
+
+def fit(
+    population: str,
+    folder: str | Path,
+    out: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    utility: str = "linear",
+    rule: str = "Luce",
+    answers: Answers = "auto",
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Path:
+    """Fit a population to the training answers of a folder (all, where it has no split) and save the belief.
+
+    Args:
+        population: a name of `pluralign list populations`.
+        folder: of answers.
+        out: the run folder; the belief is in its `model`, as `pluralign.load` takes it.
+        settings: fields of the population.
+        utility, rule: names of `pluralign list utilities` and `rules`.
+        answers: which, where a folder has comparisons and votes.
+        seed: of the fit.
+        overwrite: put away another run.
+    """
+    from pluralign.choice import RULES
+
+    kind = registry.named(population)
+    chosen = dict(settings or {})
+    chosen["utility"], chosen["rule"] = (
+        _called("utility", utility, UTILITIES)(),
+        _called("rule", rule, RULES)(),
+    )
+    model = kind(**chosen)
+    source = read_folder(folder, answers)
+    train, held = _training(source)
+    config = {
+        "command": "fit",
+        "population": population,
+        "folder": str(Path(folder).resolve()),
+        "settings": dict(settings or {}),
+        "utility": utility,
+        "rule": rule,
+        "answers": answers,
+        "seed": seed,
+        "fingerprint": fingerprint(folder),
+    }
+    run = Run.open(out, config, overwrite)
+    known = not run.done("fit")
+
+    def work(stage: Any) -> dict[str, Any]:
+        start = time.perf_counter()
+        belief = model.fit(train, seed, held=held)
+        seconds = time.perf_counter() - start
+        shutil.rmtree(run.folder / "model", ignore_errors=True)  # of a run that was stopped between the two
+        belief.save(run.folder / "model")
+        names = {k: v for k, v in belief.diagnostics.items() if isinstance(v, int | float | str)}
+        for name, value in names.items():
+            if not isinstance(value, str):
+                stage.record(name, value, group=population, seed=seed)
+        return {
+            "seconds": seconds,
+            "features": list(train.options.names),
+            "answers": len(train),
+            "raters": int((train.counts > 0).sum()),
+            "diagnostics": names,
+            "lines": describe(train).lines(),
+        }
+
+    run.stage("fit", work)
+    run.finish()
+    if known or not (run.folder / "report.html").is_file():
+        fit_report(run.folder)
+    return run.folder
+
+
+def evaluate_run(
+    run: str | Path, folder: str | Path, *, answers: Answers = "auto", seed: int = 0
+) -> dict[str, Table]:
+    """Judge a saved belief on a folder: by its split where it has one, else on all its answers.
+
+    Returns:
+        a table for each of "seen", "items", "unseen" (by number of answers) that the split has, or "all".
+    """
+    belief, facts = open_run(run)
+    source = read_folder(folder, answers)
+    _same_features(facts, source.data)
+    if source.role is None:
+        if read_config(run).get("fingerprint") == fingerprint(folder):
+            warnings.warn("the model was fitted to these very answers: the numbers flatter it.", stacklevel=2)
+        return {"all": evaluate(belief, source.data, seed=seed)}
+    made = plan(source, seed)
+    fold, data = made.folds[0], source.data
+    tables = {
+        name: evaluate(belief, data.take(rows), seed=seed)
+        for name, rows in (("seen", fold.seen), ("items", fold.items))
+        if len(rows)
+    }
+    if len(fold.unseen):
+        people = torch.unique(data.rater[fold.unseen])
+        pick = lambda rows: data.take(rows).of_raters(people)
+        draws = {k: belief.adapt(pick(fold.pool[fold.order < k])) for k in made.counts}
+        draws = {**draws, "all": belief.adapt(pick(fold.pool))}
+        tables["unseen"] = evaluate(belief, pick(fold.unseen), draws, seed=seed)
+    return tables
+
+
+def adapt_run(
+    run: str | Path, folder: str | Path, *, answers: Answers = "auto", level: float = 0.95
+) -> pd.DataFrame:
+    """What the answers in a folder say of raters that the model never met.
+
+    Returns:
+        one row per rater and taste: rater_id, answers (how many were known), kind ("taste" or "camp"), name, mean,
+        low, high. A taste is in utils per standard deviation of the feature; of a camp the mean is the chance to be in
+        it.
+    """
+    belief, facts = open_run(run)
+    source = read_folder(folder, answers)
+    _same_features(facts, source.data)
+    data = source.data
+    if source.role is not None and (source.role == "adapt").any():
+        data = data.take(torch.from_numpy(np.flatnonzero(source.role == "adapt")))
+    people = (data.counts > 0).nonzero()[:, 0]
+    data = data.of_raters(people)
+    return tastes(belief, belief.adapt(data), data, facts["features"], level)
+
+
+def tastes(
+    belief: Belief, draws: Draws, data: Comparisons, features: list[str], level: float = 0.95
+) -> pd.DataFrame:
+    """Draws as a table; see `adapt_run`."""
+    assert data.rater_ids is not None
+    names = taste_names(belief, features)
+    low, high = draws.interval(level)
+    parts = [_long(data, "taste", names, draws.mean, low, high)]
+    if draws.shared and len(draws.z) > 1:
+        chance = draws.weight.T
+        camps = [f"camp {g + 1}" for g in range(len(draws.z))]
+        parts.append(_long(data, "camp", camps, chance, chance, chance))
+    return pd.concat(parts, ignore_index=True).sort_values("rater_id", kind="stable", ignore_index=True)
+
+
+def _long(
+    data: Comparisons, kind: str, names: list[str], mean: Tensor, low: Tensor, high: Tensor
+) -> pd.DataFrame:
+    raters, width = mean.shape
+    return pd.DataFrame(
+        {
+            "rater_id": np.repeat(np.array(data.rater_ids, dtype=object), width),
+            "answers": np.repeat(data.counts.numpy(), width),
+            "kind": kind,
+            "name": np.tile(np.array(names, dtype=object), raters),
+            "mean": mean.reshape(-1).numpy(),
+            "low": low.reshape(-1).numpy(),
+            "high": high.reshape(-1).numpy(),
+        }
+    )
+
+
+def taste_names(belief: Belief, features: list[str]) -> list[str]:
+    """What the Z numbers of a taste are weights of."""
+    worth: Any = belief.worth
+    if isinstance(worth, LinearWorth) and worth.matrix is None:
+        names = features if len(features) == len(worth.scale) else [f"x{d}" for d in range(len(worth.scale))]
+        return [*names, *(worth.vocabulary or ())]
+    return [f"direction {q + 1}" for q in range(worth.width)]
+
+
+def write_tastes(found: pd.DataFrame, out: str | Path, *, overwrite: bool = False) -> Path:
+    """Write what `adapt_run` found to a .csv or .json, whole or not at all.
+
+    Raises:
+        FileExistsError: the file exists.
+        ValueError: the name ends otherwise.
+    """
+    out = Path(out)
+    if out.suffix not in (".csv", ".json"):
+        raise ValueError(f"--out must end in .csv or .json, got {out.name!r}.")
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} exists already; name a new file or give --overwrite.")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"{out.parent} does not exist; make it first.")
+    if out.suffix == ".csv":
+        write_text(out, found.to_csv(index=False, float_format="%.9g"))
+    else:
+        write_text(out, json.dumps(found.to_dict("records"), indent=1) + "\n")
+    return out
+
+
+def open_run(run: str | Path) -> tuple[Belief, dict[str, Any]]:
+    """The belief and the facts of a finished fit.
+
+    Raises:
+        ValueError: the folder is another kind of run.
+        FileNotFoundError: there is no run, or it is not finished.
+    """
+    run = Path(run)
+    config = read_config(run)
+    if config.get("command") != "fit":
+        raise ValueError(f"{run} is a run of {config.get('command')!r}; give one that `pluralign fit` wrote.")
+    place = run / "stages" / "fit" / "result.json"
+    if not place.is_file():
+        raise FileNotFoundError(f"{run} is not finished; run the same `pluralign fit` again.")
+    return load(run / "model"), json.loads(place.read_text("utf-8"))
+
+
+def fit_report(run: str | Path) -> Path:
+    """report.html of a fit: what was found about the raters, from the saved belief."""
+    run = Path(run)
+    belief, facts = open_run(run)
+    config = read_config(run)
+    voices = belief.voices()
+    report = Report(
+        f"{config['population'].replace('_', ' ')} fitted to {Path(config['folder']).name}",
+        f"{facts['answers']:,} answers of {facts['raters']:,} raters, {facts['seconds']:.1f} seconds.",
+    )
+    said = [f"Raters speak with {len(voices)} voices." if len(voices) > 1 else "Everybody has one taste."]
+    if len(voices) > 1 and np.isnan(belief.effective_camps):
+        said.append("Tastes are continuous; the voices are centres that sum them up.")
+    report.verdict(
+        f"{len(voices)} voices" if len(voices) > 1 else "One voice",
+        said,
+        [
+            "these numbers describe the fit; how well it predicts is told by `pluralign evaluate` or `leaderboard`."
+        ],
+    )
+    names = taste_names(belief, facts["features"])
+    if len(names) <= _TASTES:
+        head = ["weight of", *(f"{n}: {float(w):.0%}" for n, w in zip(voices.names, voices.weight))]
+        rows = [[name, *(f"{float(z):+.2f}" for z in voices.z[:, k])] for k, name in enumerate(names)]
+        report.section(
+            "What each voice wants",
+            table(
+                head, rows, caption="Utils per standard deviation of the feature; 1 util is odds of e to 1."
+            ),
+        )
+    notes = [(k, f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in facts["diagnostics"].items()]
+    report.section("About the fit", pairs([*notes, ("shrinkage", f"{belief.shrinkage:.3f}")]))
+    report.section(
+        "What was run",
+        pairs([(k, v) for k, v in facts["lines"]]),
+        code(json.dumps(config, indent=1)),
+        code((run / "versions.txt").read_text("utf-8")),
+    )
+    return report.write(run / "report.html")
+
+
+def _training(source: Folder) -> tuple[Comparisons, Comparisons | None]:
+    if source.role is None:
+        return source.data, None
+    rows = lambda name: torch.from_numpy(np.flatnonzero(source.role == name))
+    train, held = source.data.take(rows("train")), source.data.take(rows("val"))
+    if not len(train):
+        raise ValueError(f"{source.name}: the split gives nothing to train on.")
+    return train, held if bool(held.decided.any()) else None
+
+
+def _same_features(facts: Mapping[str, Any], data: Comparisons) -> None:
+    if list(data.options.names) != list(facts["features"]):
+        lost = [n for n in facts["features"] if n not in data.options.names] or ["(another order)"]
+        raise ValueError(
+            f"the options must have the features of the training answers ({len(facts['features'])}), got "
+            f"{len(data.options.names)}; first that is missing: {lost[0]!r}."
+        )
+
+
+def _called(what: str, name: str, known: Mapping[str, type[Any]]) -> type[Any]:
+    for other, kind in known.items():
+        if other.lower() == name.lower():
+            return kind
+    raise ValueError(f"no {what} is called {name!r}; there are {', '.join(known)}.")

@@ -1,0 +1,67 @@
+"""What there is to choose from, read from the registries: a new file in a folder shows up here by itself."""
+
+import importlib.util
+from typing import Any
+
+KINDS = ("populations", "rules", "utilities", "people", "worlds")
+
+
+def listing(kind: str) -> list[tuple[str, str]]:
+    """Names and their first sentences.
+
+    Raises:
+        ValueError: nothing of this kind can be listed.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"nothing called {kind!r} can be listed; there are {', '.join(KINDS)}.")
+    return _FOUND[kind]()
+
+
+def _populations() -> list[tuple[str, str]]:
+    from pluralign.population.registry import MODELS
+
+    return [(name, _first(model)) for name, model in MODELS.items()]
+
+
+def _rules() -> list[tuple[str, str]]:
+    from pluralign.choice import RULES
+
+    return [(name, _first(rule)) for name, rule in RULES.items()]
+
+
+def _utilities() -> list[tuple[str, str]]:
+    from pluralign.lab.fitting import UTILITIES
+
+    return [(name, _first(utility)) for name, utility in UTILITIES.items()]
+
+
+def _people() -> list[tuple[str, str]]:
+    from pluralign.raters import TEACHERS, CampPeople, GaussianPeople, PeopleFromFile
+
+    kinds = {"camps": CampPeople, "gaussian": GaussianPeople, "file": PeopleFromFile}
+    teachers = [(f"teacher {name}", str(faults)) for name, faults in TEACHERS.items()]
+    return [(name, _first(kind)) for name, kind in kinds.items()] + teachers
+
+
+def _worlds() -> list[tuple[str, str]]:
+    if importlib.util.find_spec("pluralign_envs") is None:
+        raise ValueError("no worlds are installed; install pluralign with the extra `control`.")
+    try:
+        from pluralign_envs.catalogue import WORLDS
+    except ImportError as problem:
+        raise ValueError(f"worlds need more packages ({problem}); install the extra `control`.") from None
+    return [(name, _first(type(world)) if world.__doc__ else "") for name, world in WORLDS.items()]
+
+
+def _first(kind: Any) -> str:
+    """The first paragraph of a docstring, on one line."""
+    return " ".join((kind.__doc__ or "").strip().split("\n\n")[0].split())
+
+
+_FOUND = {
+    "populations": _populations,
+    "rules": _rules,
+    "utilities": _utilities,
+    "people": _people,
+    "worlds": _worlds,
+}
