@@ -125,7 +125,9 @@ class Belief:
         if isinstance(self.prior, Atoms) and (count is None or count >= len(self.prior.z)):
             share = self.draws.weight.mean(1) if self.draws.raters else self.prior.share
             share = share if len(share) == len(self.prior.z) else self.prior.share
-            return Voices(self.worth, self.prior.z, share / share.sum())
+            # A camp that speaks for less than half a person is a spare part of the fit, and nobody's voice.
+            heard = share * max(self.draws.raters, 1) >= 0.5
+            return Voices(self.worth, self.prior.z[heard], share[heard] / share[heard].sum())
         if self.draws.raters:
             z, mass = self.draws.mean, torch.ones(self.draws.raters)
         else:

@@ -24,6 +24,7 @@ from pluralign.utility.linear import LinearWorth
 
 SIZES = (1, 2, 3, 4, 6, 8)
 RIDGES = (0.1, 1.0, 5.0, 20.0)
+CAUTION = 1.5  # standard errors by which more camps must be better than fewer
 MIDDLE = 5.0  # the ridge under which the number of camps is chosen
 
 
@@ -32,8 +33,8 @@ class Camps:
     """G tastes with shares; a rater's answers are explained together (panel likelihood).
 
     Attributes:
-        groups: G, or "auto": chosen among 1, 2, 3, 4, 6, 8 by held-out likelihood; one camp unless
-            several are better by a standard error.
+        groups: G, or "auto": chosen among 1, 2, 3, 4, 6, 8 by held-out likelihood, the smallest number
+            that is not clearly worse than the best.
         utility, rule: as in Pooled.
         ridge: 1 / variance of the normal prior that draws each camp's taste to the pooled one, so that a camp
             departs from the crowd only as far as its answers say; "auto" chooses by held-out likelihood.
@@ -92,7 +93,7 @@ class Camps:
             data,
             streams.below("groups"),
             held,
-            cautious=True,
+            cautious=CAUTION,
         )
         notes["groups_table"] = choice.table
         if self.ridge == "auto":

@@ -74,13 +74,13 @@ def choose(
     streams: Streams,
     held: Comparisons | None = None,
     *,
-    cautious: bool = False,
+    cautious: float = 0.0,
 ) -> tuple[Name, Choice]:
     """The candidate with the smallest held-out log loss, macro-averaged over raters.
 
     `held` are answers set aside by the caller; by default a part of `data` is (see `hold_out`).
-    `cautious` keeps the first candidate (put the simplest first) when the best is not better by one standard
-    error of the paired difference: differences between raters must be more than noise to be believed.
+    `cautious` (standard errors) takes the first candidate, the simplest put first, that is not worse than the best
+    by more than so many standard errors of the paired difference: complexity must earn its place.
     """
     names = list(candidates)
     if len(names) == 1:
@@ -98,7 +98,7 @@ def choose(
     gap = losses - losses[best]
     error = gap.std(1, correction=1) / gap.shape[1] ** 0.5 if gap.shape[1] > 1 else torch.zeros(len(names))
     pick = best
-    if cautious and float(gap[0].mean()) <= float(error[0]):
-        pick = 0
+    if cautious:
+        pick = next(k for k in range(len(names)) if float(gap[k].mean()) <= cautious * float(error[k]))
     table = tuple((str(n), float(m), float(e)) for n, m, e in zip(names, mean, error))
     return names[pick], Choice(names[pick], table)

@@ -11,7 +11,7 @@ from pluralign.choice import ChoiceRule
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.draws import Draws
 from pluralign.population.newton import modes, solve
-from pluralign.population.rows import Rows, buckets
+from pluralign.population.rows import Rows, answer_log_prob, buckets
 
 
 @runtime_checkable
@@ -84,7 +84,7 @@ class Gaussian:
             return Draws(z, torch.full((self.draws, raters), 1 / self.draws).to(z))
         gap = z - self.mean
         target = -torch.einsum("srx,xy,sry->sr", gap, precision, gap) / 2
-        target = target + _own_log_prob(rows, z)
+        target = target + own_log_prob(rows, z)
         log = target + noise.square().sum(1)[:, None] / 2
         weight = torch.softmax(log, 0)
         # Truncated importance weights (Ionides 2008): no draw counts more than sqrt(S) times the average.
@@ -92,10 +92,8 @@ class Gaussian:
         return Draws(z, weight / weight.sum(0))
 
 
-def _own_log_prob(rows: Rows, z: Float[Tensor, "S R Z"]) -> Float[Tensor, "S R"]:
+def own_log_prob(rows: Rows, z: Float[Tensor, "S R Z"]) -> Float[Tensor, "S R"]:
     """Log-likelihood of each rater's answers under that rater's draws; answers in blocks to bound memory."""
-    from pluralign.population.rows import _log_prob
-
     out = torch.zeros(z.shape[:2], dtype=z.dtype)
     block = max(1, (1 << 22) // max(1, len(z) * z.shape[2]))
     for start in range(0, len(rows), block):
@@ -104,7 +102,7 @@ def _own_log_prob(rows: Rows, z: Float[Tensor, "S R Z"]) -> Float[Tensor, "S R"]
         eta = torch.einsum("smz,mjz->smj", z[:, rater], rows.x[part])
         if rows.absent is not None:
             eta = eta.masked_fill(rows.absent[part], -torch.inf)
-        value = _log_prob(rows.rule, eta, rows.label[part])
+        value = answer_log_prob(rows.rule, eta, rows.label[part])
         if rows.weight is not None:
             value = value * rows.weight[part]
         out.index_add_(1, rater, value)

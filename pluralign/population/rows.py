@@ -133,11 +133,12 @@ class Rows:
 
     def log_prob(self, taste: Float[Tensor, "*b Z"]) -> Float[Tensor, "*b R"]:
         """Log-likelihood of all answers of each rater under each taste (the panel likelihood)."""
-        value = _log_prob(self.rule, self.eta(taste), self.label)
+        value = answer_log_prob(self.rule, self.eta(taste), self.label)
         return self.by_rater(self.weighted(value))
 
 
-def _log_prob(rule: ChoiceRule, eta: Tensor, label: Tensor) -> Tensor:
+def answer_log_prob(rule: ChoiceRule, eta: Tensor, label: Tensor) -> Tensor:
+    """Log-likelihood of answers (*b, M) told by `eta` as in `likelihood`, with gradients and without curvature."""
     if eta.shape[-1] > 1:
         return rule.log_prob(eta, label.expand(eta.shape))
     gap = eta[..., 0]

@@ -45,20 +45,18 @@ class Linear:
         options, slate = data.options, data.slate
         shown = torch.unique(slate[slate != ABSENT])
         known = options.take(shown)
-        rows = known.rows.double()
-        flat = rows.flatten(0, -2)
-        if isinstance(known, Segments) and known.mask is not None:
-            flat = flat[known.mask.flatten()]
-        # Segments may differ in length, so a constant per step would matter: their steps are scaled, not centred.
-        centred = not isinstance(known, Segments)
-        centre = flat.mean(0) if centred and len(flat) else torch.zeros(rows.shape[-1], dtype=torch.float64)
-        spread = (flat - flat.mean(0)).square().mean(0) if len(flat) else torch.zeros_like(centre)
-        scale = torch.ones_like(centre)
+        # Scales are those of whole options: a segment's is that of its discounted sum. Segments may differ in
+        # length, so that a constant per step would matter: they are scaled, not centred.
+        rows = known.pool(known.rows.double(), self.discount)
+        mean = rows.mean(0) if len(rows) else torch.zeros(rows.shape[-1], dtype=torch.float64)
+        spread = (rows - mean).square().mean(0) if len(rows) else torch.zeros_like(mean)
+        centre = torch.zeros_like(mean) if isinstance(known, Segments) else mean
+        scale = torch.ones_like(mean)
         start = 0
         for size in known.blocks:
             block = slice(start, start + size)
             var = spread[block].mean()
-            if var > 1e-20 * (1 + centre[block].square().mean()):
+            if var > 1e-20 * (1 + mean[block].square().mean()):
                 scale[block] = 1 / (var * size).sqrt()
             start += size
         named = self.identity is True or (
