@@ -269,14 +269,12 @@ def _report(words: list[str]) -> None:
     from pluralign.lab.run import read_config
 
     command = read_config(given.run).get("command")
-    if command == "leaderboard":
-        from pluralign.lab.leaderboard_report import write_report
-    elif command == "fit":
-        from pluralign.lab.fitting import fit_report as write_report
-    elif command == "maze":
-        from pluralign.lab.maze import write_report  # type: ignore[attr-defined,import-not-found,unused-ignore]
-    else:
+    import importlib
+
+    homes = {"leaderboard": "leaderboard_report", "fit": "fitting", "maze": "maze"}
+    if command not in homes:
         raise ValueError(f"{given.run} is a run of {command!r}, of which there is no report.")
+    write_report = importlib.import_module(f"pluralign.lab.{homes[command]}").write_report
     print(write_report(given.run))
 
 

@@ -97,10 +97,14 @@ def fit(
             "lines": describe(train).lines(),
         }
 
-    run.stage("fit", work)
+    try:
+        run.stage("fit", work)
+    except Exception:
+        run.forget()
+        raise
     run.finish()
     if known or not (run.folder / "report.html").is_file():
-        fit_report(run.folder)
+        write_report(run.folder)
     return run.folder
 
 
@@ -129,8 +133,10 @@ def evaluate_run(
     if len(fold.unseen):
         people = torch.unique(data.rater[fold.unseen])
         pick = lambda rows: data.take(rows).of_raters(people)
-        draws = {k: belief.adapt(pick(fold.pool[fold.order < k])) for k in made.counts}
-        draws = {**draws, "all": belief.adapt(pick(fold.pool))}
+        draws: dict[int | str, Draws] = {
+            k: belief.adapt(pick(fold.pool[fold.order < k])) for k in made.counts
+        }
+        draws["all"] = belief.adapt(pick(fold.pool))
         tables["unseen"] = evaluate(belief, pick(fold.unseen), draws, seed=seed)
     return tables
 
@@ -235,7 +241,7 @@ def open_run(run: str | Path) -> tuple[Belief, dict[str, Any]]:
     return load(run / "model"), json.loads(place.read_text("utf-8"))
 
 
-def fit_report(run: str | Path) -> Path:
+def write_report(run: str | Path) -> Path:
     """report.html of a fit: what was found about the raters, from the saved belief."""
     run = Path(run)
     belief, facts = open_run(run)

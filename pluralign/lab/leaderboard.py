@@ -220,6 +220,7 @@ def _members(
                 results[name] = read_result(run.files(name), name)
             except (ValueError, ArithmeticError, RuntimeError, LookupError, TypeError) as problem:
                 if name == "pooled":
+                    run.forget()
                     raise ValueError(
                         f"even the pooled model cannot be fitted: {_one_line(problem)}"
                     ) from problem
@@ -274,6 +275,7 @@ def _kept(stage: Stage, result: Result, seed: int) -> dict[str, Any]:
     """Write a result into its stage."""
     for name in _TABLES:
         getattr(result, name).to_csv(stage.folder / f"{name}.csv", index=False, float_format="%.9g")
+    row: Any
     for row in result.scores.itertuples():
         step = int(row.answers) if str(row.answers).isdigit() else None
         stage.record(

@@ -155,7 +155,7 @@ def _columns(board: pd.DataFrame) -> list[tuple[str, str, str]]:
 
 
 def _scores(board: pd.DataFrame, told: dict[str, Any], metric: str, caption: str) -> str:
-    rows = board[board.metric == metric].set_index(["population", "raters", "answers"])
+    rows: Any = board[board.metric == metric].set_index(["population", "raters", "answers"])
     columns = _columns(board)
     names = list(dict.fromkeys(board.population))
     sign = 1 if metric == "accuracy" else -1
@@ -199,7 +199,8 @@ def _by_answers(board: pd.DataFrame, colour: dict[str, str]) -> Any:
     for ax, metric, title in zip(
         axes, ("log_loss", "accuracy"), ("Log loss (nats), lower is better", "Accuracy")
     ):
-        for name, part in rows[rows.metric == metric].groupby("population", sort=False):
+        for name in dict.fromkeys(rows.population):
+            part = rows[(rows.metric == metric) & (rows.population == name)]
             part = part.assign(k=part.answers.astype(int)).sort_values("k")
             x = [place[k] for k in part.k]
             dashed = name in _PEOPLE
@@ -314,7 +315,7 @@ def _other(board: pd.DataFrame, told: dict[str, Any]) -> str:
         "log_loss_per_answer": "log loss per answer",
     }
     metrics = [m for m in label if (board.metric == m).any()]
-    whole = board[board.answers == "all"].set_index(["population", "raters", "metric"])
+    whole: Any = board[board.answers == "all"].set_index(["population", "raters", "metric"])
     blocks = []
     for raters, words in (
         ("seen", "known raters"),

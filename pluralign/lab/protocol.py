@@ -47,7 +47,7 @@ class Shuffled:
 
     model: Any
 
-    def fit(self, data: Comparisons, seed: Seed = 0, *, held: Comparisons | None = None) -> Belief:
+    def fit(self, data: Comparisons, seed: Seed = 0, *, held: Comparisons | None = None) -> Any:
         """Fit the model to answers whose raters were permuted."""
         streams = Streams.of(seed)
         mixed = _permuted(data, streams("permute"))

@@ -14,13 +14,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
 
 from pluralign.lab.run import write_text
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
 
 INK = "#3b4754"  # drawn in this colour, shown in the page's
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7b5ea7", "#e07b91", "#4c8c4a")
@@ -59,7 +59,7 @@ def folded(summary: str, *blocks: str) -> Markup:
     )
 
 
-def cell(value: str, *, small: str = "", mark: str = "", sort: float | None = None) -> Markup:
+def cell(value: str, *, small: str = "", mark: str = "", sort: float | int | None = None) -> Markup:
     """A table cell's inside: a value, smaller print below, a mark ("best", "better", "worse"), a key to sort by."""
     key = "" if sort is None else f' data-sort="{sort:.9g}"'
     below = f"<small>{html.escape(small)}</small>" if small else ""
@@ -88,14 +88,14 @@ def table(
     return Markup(f'<figure class="wide"><div class="scroll">{body}</div>{note}</figure>')
 
 
-def frame(data: "pd.DataFrame", *, digits: int = 3, caption: str = "") -> Markup:
+def frame(data: pd.DataFrame, *, digits: int = 3, caption: str = "") -> Markup:
     """A pandas frame as a table; the first column names the rows."""
     show: Callable[[Any], str] = lambda x: f"{x:.{digits}f}" if isinstance(x, float) else str(x)
     rows = [[show(x) for x in row] for row in data.itertuples(index=False)]
     return table([str(c).replace("_", " ") for c in data.columns], rows, caption=caption)
 
 
-def figure(drawing: "Figure", caption: str, *, wide: bool = True) -> Markup:
+def figure(drawing: Figure, caption: str, *, wide: bool = True) -> Markup:
     """A matplotlib figure as inline SVG; what is drawn in `INK` takes the colour of the page's text."""
     return picture(svg(drawing), caption, wide=wide)
 
@@ -110,7 +110,7 @@ def picture(drawn: str, caption: str, *, wide: bool = True) -> Markup:
     return Markup(f'<figure class="{size}">{inside}<figcaption>{html.escape(caption)}</figcaption></figure>')
 
 
-def bitmap(drawing: "Figure", *, dots: int = 150) -> str:
+def bitmap(drawing: Figure, *, dots: int = 150) -> str:
     """A figure as a data: address of a PNG, for pictures with many points."""
     import base64
 
@@ -119,10 +119,8 @@ def bitmap(drawing: "Figure", *, dots: int = 150) -> str:
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 
-def svg(drawing: "Figure") -> str:
+def svg(drawing: Figure) -> str:
     """A figure as SVG that can stand inside HTML, beside others."""
-    import matplotlib
-
     out = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pluralign"}):
         drawing.savefig(out, format="svg", transparent=True, metadata={"Date": None})
@@ -145,12 +143,9 @@ def hash_text(content: str) -> int:
     return zlib.crc32(content.encode())
 
 
-def canvas(width: float, height: float, columns: int = 1, rows: int = 1, **more: Any) -> tuple["Figure", Any]:
+def canvas(width: float | int, height: float | int, columns: int = 1, rows: int = 1, **more: Any) -> tuple[Figure, Any]:
     """An empty figure in the report's style and its axes; no global state of matplotlib is touched."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    style = {
+    style: Any = {
         "font.family": "DejaVu Sans",
         "font.size": 9.5,
         "axes.spines.top": False,

@@ -8,6 +8,7 @@ A stage is a function of a `Stage`: it may write files into `stage.folder`, reco
 that JSON can hold. It appears complete or not at all, so a stop loses the running stage at most.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import math
@@ -57,12 +58,12 @@ class Stage:
     def record(
         self,
         name: str,
-        value: float,
+        value: float | int,
         *,
         group: str = "",
         seed: int | None = None,
         step: int | None = None,
-        standard_error: float | None = None,
+        standard_error: float | int | None = None,
     ) -> None:
         """A number for metrics.jsonl."""
         row = (name, group, seed, step, value, standard_error)
@@ -117,10 +118,15 @@ class Run:
             for left in (folder / "stages").glob(".*.part"):
                 shutil.rmtree(left, ignore_errors=True)
             return Run(folder, asked, resumed=True)
-        (folder / "stages").mkdir(parents=True, exist_ok=True)
-        write_text(folder / "versions.txt", versions())
-        write_json(folder / "config.json", asked)  # last: a folder with a config is a run
-        return Run(folder, asked)
+        run = Run(folder, asked)
+        try:
+            (folder / "stages").mkdir(parents=True, exist_ok=True)
+            write_text(folder / "versions.txt", versions())
+            write_json(folder / "config.json", asked)  # last: a folder with a config is a run
+        except BaseException:
+            run.forget()
+            raise
+        return run
 
     def done(self, name: str) -> bool:
         """Whether this stage is finished."""
@@ -150,11 +156,19 @@ class Run:
             shutil.rmtree(half, ignore_errors=True)
         return result
 
+    def forget(self) -> None:
+        """Take away a run that was just begun and got nowhere: bad input leaves nothing behind."""
+        if self.resumed:
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.folder.parent.rmdir()  # only where it is empty
+
     def files(self, name: str) -> Path:
         """The folder of a finished stage."""
         return self.folder / "stages" / name
 
-    def record(self, name: str, value: float, **more: Any) -> None:
+    def record(self, name: str, value: float | int, **more: Any) -> None:
         """A number for metrics.jsonl that belongs to no stage; see `Stage.record`."""
         self._loose = self._loose or Stage(self.folder)
         self._loose.record(name, value, **more)

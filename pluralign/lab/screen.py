@@ -24,7 +24,7 @@ def screen(table: pd.DataFrame, told: dict[str, Any]) -> str:
         wide[new[-1]].dropna().equals(wide["new all"].loc[wide[new[-1]].dropna().index])
         for wide in both.values()
     ):
-        columns = [c for c in columns if c != new[-1]]  # all that there are: the same numbers
+        columns.remove("new all")  # the same numbers: these are all that there are
     names = list(both["accuracy"].index)
     wide = max(map(len, names)) + 2
     lines = ["accuracy / log loss in nats; new k: raters never met, after k of their answers", ""]

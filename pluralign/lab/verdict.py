@@ -24,8 +24,8 @@ def verdict(
     best = chosen.best
     personal = chosen.name if chosen.name != "pooled" else best
     held = chosen.table.set_index("population")
-    groups = table[["raters", "answers"]].drop_duplicates().itertuples(index=False)
-    where = [(g.raters, g.answers) for g in groups if g.answers == "all"]
+    whole = table[table.answers == "all"]
+    where = [(str(raters), "all") for raters in dict.fromkeys(whole.raters)]
     main = ("unseen", "all") if ("unseen", "all") in where else where[0]
     notes = [*about["warnings"]]
     said: list[str] = []
@@ -41,7 +41,16 @@ def verdict(
             )
     else:
         row = held.loc[chosen.name]
-        said.append(f"Use {say(chosen.name)}: raters differ, and telling them apart pays.")
+        sure = any(_against(table, chosen.name, group)["low"] > 0 for group in where if group[0] != "items")
+        said.append(
+            f"Use {say(chosen.name)}: raters differ, and telling them apart pays."
+            if sure
+            else f"{say(chosen.name).capitalize()}, by a hair: raters hardly differ, and pooled may do as well."
+        )
+        if not sure:
+            notes.append(
+                f"{say(chosen.name)} was best on held-out answers, but on the test answers its gain over pooled is not clear."
+            )
         said.append(
             f"On held-out answers {say(chosen.name)} gains {row.gain:.4f} nats per answer over pooled (standard error "
             f"{row.error:.4f}); it was chosen by this alone."
@@ -85,7 +94,8 @@ def _against(
 
 
 def _sentence(table: pd.DataFrame, name: str, group: tuple[str, str], most: int) -> str | None:
-    rows = table[(table.raters == group[0]) & (table.answers == group[1])].set_index(["population", "metric"])
+    here = (table.raters == group[0]) & (table.answers == group[1])
+    rows: Any = table[here].set_index(["population", "metric"])
     if (name, "accuracy") not in rows.index:
         return None
     mine, plain = rows.loc[(name, "accuracy")], rows.loc[("pooled", "accuracy")]

@@ -4,8 +4,9 @@ import html
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,14 +17,12 @@ from pluralign.metrics.estimate import Estimate, bootstrap, worst_decile, worst_
 from pluralign.metrics.scores import accuracy, brier, log_loss, per_rater
 from pluralign.streams import Seed, Streams
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 FLOOR = 1e-12  # no prediction is punished by more than 28 nats
 CROWD = 5  # answers to one question from which a share of votes can be read
 HIGHER_IS_BETTER = ("accuracy", "accuracy_per_answer", "accuracy_worst_decile", "accuracy_worst_rater")
 
 
+@runtime_checkable
 class Predicts(Protocol):
     """Anything that predicts shares: a belief, or a model of your own."""
 
@@ -75,10 +74,8 @@ class Table:
         """The rows for this number of answers."""
         return Table(tuple(row for row in self.rows if row.answers == str(answers)))
 
-    def frame(self) -> "pd.DataFrame":
+    def frame(self) -> pd.DataFrame:
         """The rows as a pandas frame."""
-        import pandas as pd
-
         return pd.DataFrame([vars(row) for row in self.rows])
 
     def _cells(self) -> list[tuple[str, ...]]:

@@ -1,0 +1,132 @@
+"""Fit, judge, adapt: the verbs on folders."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import pluralign
+from pluralign.lab.fitting import adapt_run, evaluate_run, fit, write_tastes
+from pluralign.lab.listing import KINDS, listing
+from pluralign.lab.simulate import Simulate
+
+
+@pytest.fixture(scope="module")
+def run(camps_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "camps"
+    return fit("camps", camps_folder, out, {"groups": 2, "ridge": 1.0, "restarts": 2})
+
+
+def test_a_fit_can_be_loaded_and_finds_the_camps(run, camps_folder):
+    belief = pluralign.load(run / "model")
+    truth = pd.read_csv(camps_folder / "truth.csv").set_index("rater_id")
+    found = belief.draws.weight.argmax(0).numpy()
+    agree = np.mean(found == truth.loc[list(belief.rater_ids)].group.to_numpy())
+    assert max(agree, 1 - agree) > 0.95
+    page = (run / "report.html").read_text()
+    assert "What each voice wants" in page
+    assert "x0" in page
+
+
+def test_a_fit_is_not_done_twice(run, camps_folder):
+    before = (run / "model" / "belief.json").stat().st_mtime_ns
+    assert fit("camps", camps_folder, run, {"groups": 2, "ridge": 1.0, "restarts": 2}) == run
+    assert (run / "model" / "belief.json").stat().st_mtime_ns == before
+    with pytest.raises(FileExistsError, match="settings was"):
+        fit("camps", camps_folder, run, {"groups": 3})
+
+
+def test_the_fitted_answers_flatter(run, camps_folder):
+    with pytest.warns(UserWarning, match="flatter"):
+        tables = evaluate_run(run, camps_folder)
+    assert tables["all"]["accuracy"].value > 0.7
+
+
+def test_new_raters_are_placed_in_their_camp(run, tmp_path):
+    world = Simulate(raters=60, answers=24, options=40, features=3, strength=3.0, spread=0.0, seed=1)
+    # The same options and camps, other people's answers: seeds differ by stream, so draw the world and ask again.
+    data, people, _ = world.answer()
+    fresh = people.answer(data.options, data.slate, data.rater, 99)
+    import dataclasses
+
+    fresh = dataclasses.replace(fresh, rater_ids=tuple(f"new{r}" for r in range(60)))
+    pluralign.write(fresh, tmp_path / "new")
+    found = adapt_run(run, tmp_path / "new")
+    assert list(found.columns) == ["rater_id", "answers", "kind", "name", "mean", "low", "high"]
+    assert set(found.name) == {"x0", "x1", "x2", "camp 1", "camp 2"}
+    camp = (
+        found[found.name == "camp 1"].set_index("rater_id")["mean"].loc[list(fresh.rater_ids)].to_numpy()
+        > 0.5
+    )
+    agree = np.mean(camp == people.group.numpy().astype(bool))
+    assert max(agree, 1 - agree) > 0.95
+    taste = found[found.kind == "taste"]
+    assert ((taste.low <= taste["mean"] + 1e-9) & (taste["mean"] <= taste.high + 1e-9)).all()
+    write_tastes(found, tmp_path / "draws.json")
+    assert len(json.loads((tmp_path / "draws.json").read_text())) == len(found)
+    with pytest.raises(FileExistsError):
+        write_tastes(found, tmp_path / "draws.json")
+    with pytest.raises(ValueError, match=r"\.csv or \.json"):
+        write_tastes(found, tmp_path / "draws.txt")
+
+
+def test_other_features_are_refused(run, tmp_path):
+    Simulate(raters=3, answers=3, options=5, features=2).write(tmp_path / "other")
+    with pytest.raises(ValueError, match=r"first that is missing: 'x2'"):
+        adapt_run(run, tmp_path / "other")
+
+
+def test_a_split_is_honoured(tmp_path, camps_folder):
+    data = pluralign.read(camps_folder)
+    role = np.where(np.arange(len(data)) % 24 < 16, "train", "test_seen").astype(object)
+    role[data.rater.numpy() >= 50] = "test_unseen"
+    role[(data.rater.numpy() >= 50) & (np.arange(len(data)) % 24 < 6)] = "adapt"
+    pluralign.write(data, tmp_path / "split", extra=pd.DataFrame({"role": role}))
+    made = fit("pooled", tmp_path / "split", tmp_path / "run", {"ridge": 1.0})
+    belief = pluralign.load(made / "model")
+    assert int((belief.draws.weight.sum(0) > 0).sum()) == 60
+    tables = evaluate_run(made, tmp_path / "split")
+    assert set(tables) == {"seen", "unseen"}
+    assert tables["unseen"].at(4)["accuracy"].n == 10
+
+
+def test_simulated_people(tmp_path):
+    world = Simulate(raters=20, answers=10, options=15, features=4, lapse=0.2, seed=5)
+    world.write(tmp_path / "a")
+    world.write(tmp_path / "b")
+    same = lambda name: (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert all(same(path.name) for path in (tmp_path / "a").iterdir())
+    data = pluralign.read(tmp_path / "a")
+    share = np.load(tmp_path / "a" / "truth_share.npy")
+    assert (len(data), data.raters, len(share)) == (200, 20, 200)
+    assert share.min() >= 0.1 - 1e-9  # a fifth of the answers are guesses
+    assert share.max() <= 0.9 + 1e-9
+    truth = pd.read_csv(tmp_path / "a" / "truth.csv")
+    assert list(truth.columns) == ["rater_id", "group", "x0", "x1", "x2", "x3"]
+    # Answers follow the chances: the sum of 200 of them within four standard errors.
+    gap = data.label[:, 0].numpy().sum() - share.sum()
+    assert abs(gap) < 4 * np.sqrt((share * (1 - share)).sum())
+    assert Simulate("gaussian", raters=5).people().group is None
+    assert len({tuple(t) for t in Simulate("alike", raters=5).people().taste.tolist()}) == 1
+    with pytest.raises(FileExistsError):
+        world.write(tmp_path / "a")
+    with pytest.raises(ValueError, match="camps, gaussian, alike"):
+        Simulate("clans")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lists(kind):
+    if kind == "worlds":
+        pytest.importorskip("pluralign_envs")
+    found = listing(kind)
+    assert found
+    assert all(name and "\n" not in about for name, about in found)
+
+
+def test_lab_is_light():
+    code = "import sys, pluralign.lab, pluralign.cli, pluralign.lab.run; print([m for m in ('torch', 'pandas') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
