@@ -353,7 +353,21 @@ def _judge(
         mean = belief.known(answers.train).mean[group == camp].mean(0)
         told["paths"][f"personalised, {taste}"] = _paths(learner, policies["personal"].of(mean), number, 24)
     _serve_new(stage, told, learner, policies["personal"], belief, answers, scale, seed)
+    told["tabular"] = _tabular(belief)
+    stage.record("maxmin on the twin, worst camp", min(told["tabular"]), seed=seed)
     return told
+
+
+def _tabular(belief: Belief) -> list[float]:
+    """What MaxMin over the learned voices pays each camp on the tabular twin, where best responses are exact."""
+    import pluralign_envs
+
+    learner, voices = Tabular(pluralign_envs.twin(WORLD)), truth()
+    lottery = MaxMin().optimise(learner, belief.voices())
+    own = [learner.returns(learner.improve(voices, one), voices)[0] for one in torch.eye(2).double()]
+    random = learner.returns(learner.random(), voices)[0]
+    scale = relative_gain(random, torch.stack(own).diagonal(), names=voices.names)
+    return scale(lottery.returns(learner, voices)[0]).tolist()
 
 
 def _note(stage: Stage, told: dict[str, Any], what: str, gained: Tensor, seed: int) -> None:

@@ -236,8 +236,8 @@ def _paths(told: dict[str, Any]) -> Any:
         ("MaxMin lottery", ["MaxMin"], ["#0b6e4f"]),
         ("everybody's own", ["personalised, red", "personalised, blue"], [RED, BLUE]),
     ]
-    drawing, axes = canvas(11, 3.4, columns=4)
-    for ax, (title, names, colours) in zip(axes, shown):
+    drawing, axes = canvas(9.5, 6.4, columns=2, rows=2)
+    for ax, (title, names, colours) in zip(axes.flat, shown):
         _draw_maze(ax)
         for name, colour in zip(names, colours):
             for path in np.asarray(paths[name]):

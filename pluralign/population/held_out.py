@@ -50,6 +50,21 @@ def hold_out(data: Comparisons, streams: Streams, share: float = 0.2) -> tuple[C
     return data.take(~held & ~dropped), data.take(held)
 
 
+ENOUGH = 200_000  # answers by which settings are chosen; more would cost time and change nothing
+
+
+def some(data: Comparisons, streams: Streams, most: int = ENOUGH) -> Comparisons:
+    """All answers of as many raters, drawn at random, as have about `most` answers together."""
+    if len(data) <= most:
+        return data
+    order = torch.randperm(data.raters, generator=streams("some"))
+    reach = data.counts[order].cumsum(0)
+    kept = order[: max(2, int((reach <= most).sum()))]
+    mine = torch.zeros(data.raters, dtype=torch.bool)
+    mine[kept] = True
+    return data.take(mine[data.rater])
+
+
 def log_loss(belief: Belief, data: Comparisons) -> Float[Tensor, " R"]:
     """Each rater's mean log loss in nats on the decided answers of `data`; NaN for raters without any."""
     share = belief.predict(data).clamp_min(1e-12)
@@ -85,9 +100,9 @@ def choose(
     names = list(candidates)
     if len(names) == 1:
         return names[0], Choice(names[0], ())
-    kept = data
+    kept = some(data, streams)
     if held is None:
-        kept, held = hold_out(data, streams)
+        kept, held = hold_out(kept, streams)
     if not len(held) or not bool(held.decided.any()):
         return names[0], Choice(names[0], ())
     losses = torch.stack([log_loss(candidates[name](kept), held) for name in names])

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -74,6 +75,7 @@ class Population:
     def size(self) -> int:
         return 2 * self.width + self.width * (self.width - 1) // 2
 
+    @cached_property
     def priors(self) -> dict[str, Any]:
         """Distributions by the name of the Pyro site."""
         wide = torch.full((self.width,), WIDE * self.unit, dtype=torch.float64)
@@ -102,13 +104,10 @@ class Population:
             return value["scale"][..., None]
         return value["scale"][..., None] * value["correlation"]
 
-    def log_prior(self, u: Float[Tensor, "*b U"]) -> Float[Tensor, "*b"]:
-        """The prior density of u."""
-        value, stretch = self.parts(u)
-        total = torch.zeros_like(u[..., 0])
-        for name, prior in self.priors().items():
-            total = total + prior.log_prob(value[name]) + stretch[name]
-        return total
+    def log_prior(self, value: dict[str, Tensor], stretch: dict[str, Tensor]) -> Float[Tensor, "*b"]:
+        """The prior density of u, told by its parts."""
+        parts = [prior.log_prob(value[name]) + stretch[name] for name, prior in self.priors.items()]
+        return torch.stack(parts).sum(0)
 
     def vector(self, mean: Float[Tensor, "Z"], covariance: Float[Tensor, "Z Z"]) -> Float[Tensor, "U"]:
         """The u of a mean and a covariance."""
@@ -123,7 +122,7 @@ class Population:
 
 def answering(population: Population, rows: Rows) -> None:
     """The Pyro model; works for any batch of populations and tastes in front."""
-    value = {name: pyro.sample(name, prior) for name, prior in population.priors().items()}
+    value = {name: pyro.sample(name, prior) for name, prior in population.priors.items()}
     with pyro.plate("raters", rows.raters):
         flat = torch.zeros(population.width, dtype=torch.float64)
         noise = pyro.sample("noise", dist.Normal(flat, 1.0).to_event(1))
@@ -196,27 +195,25 @@ class _Settled:
     population: Population
     centre: Float[Tensor, "U"]
     spread: Float[Tensor, "U U"]
-    root: Float[Tensor, "R Z Z"]
+    power: Float[Tensor, "R Z Z"]
     pull: Float[Tensor, "R Z"]
 
-    def rater(self, u: Float[Tensor, "U"], noise: Float[Tensor, "S R Z"]) -> tuple[Tensor, Tensor]:
+    def rater(self, value: dict[str, Tensor], noise: Float[Tensor, "S R Z"]) -> tuple[Tensor, Tensor]:
         """Tastes (S, R, Z) from the guide given a population, and log prior - log guide of each (S, R)."""
-        value, _ = self.population.parts(u)
         side = self.population.root(value)
-        middle, precision = _conditional(self.root, self.pull, value["mean"], side)
-        factor = torch.linalg.cholesky(precision)
+        middle, factor = _conditional(self.power, self.pull, value["mean"], side)
         tail = torch.linalg.solve_triangular(factor.mT, noise[..., None], upper=True)[..., 0]
         inner = middle + tail
         log = (noise.square().sum(-1) - inner.square().sum(-1)) / 2
         return value["mean"] + inner @ side.mT, log - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
-def _conditional(root: Tensor, pull: Tensor, mean: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
-    """Centre and precision I + L' A_r L of noise_r given the population."""
-    power = root @ root.mT
-    precision = side.mT @ power @ side + torch.eye(root.shape[-1], dtype=root.dtype)
+def _conditional(power: Tensor, pull: Tensor, mean: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
+    """Centre of noise_r given the population, and the Cholesky factor of its precision I + L' A_r L."""
+    precision = side.mT @ power @ side + torch.eye(power.shape[-1], dtype=power.dtype)
+    factor = torch.linalg.cholesky(precision)
     force = side.mT @ (pull - (power @ mean[..., None])[..., 0])[..., None]
-    return torch.linalg.solve(precision, force)[..., 0], precision
+    return torch.cholesky_solve(force, factor)[..., 0], factor
 
 
 class _Guide:
@@ -262,17 +259,18 @@ class _Guide:
         spread = torch.diag(size)
         if "lean" in held:
             spread = spread + size[:, None] * held["lean"].tril(-1)
-        return held["centre"], spread, held["root"], held["pull"]
+        return held["centre"], spread, held["root"] @ held["root"].mT, held["pull"]
 
     def __call__(self) -> None:
-        centre, spread, root, pull = self._parameters()
+        centre, spread, power, pull = self._parameters()
         population = self.start.population
         u = pyro.sample("u", dist.MultivariateNormal(centre, scale_tril=spread), infer={"is_auxiliary": True})
         value, stretch = population.parts(u)
         for name, part in value.items():
             event = 2 if name == "correlation" else 1
             pyro.sample(name, dist.Delta(part, log_density=-stretch[name], event_dim=event))
-        middle, precision = _conditional(root, pull, value["mean"], population.root(value))
+        middle, factor = _conditional(power, pull, value["mean"], population.root(value))
+        precision = factor @ factor.mT
         with pyro.plate("raters", self.start.rows.raters):
             pyro.sample("noise", dist.MultivariateNormal(middle, precision_matrix=precision))
 
@@ -294,10 +292,11 @@ def _corrected(
     many = guide.centre + noise @ guide.spread.T
     inner = normal_grid(INNER, rows.width)[:, None].expand(-1, rows.raters, -1)
     evidence = torch.empty(len(many), rows.raters, dtype=torch.float64)
-    for p, u in enumerate(many):
-        taste, log = guide.rater(u, inner)
+    value, stretch = population.parts(many)
+    for p in range(len(many)):
+        taste, log = guide.rater({name: part[p] for name, part in value.items()}, inner)
         evidence[p] = torch.logsumexp(log + own_log_prob(rows, taste), 0) - math.log(INNER)
-    log = population.log_prior(many) + evidence.sum(1) + noise.square().sum(1) / 2
+    log = population.log_prior(value, stretch) + evidence.sum(1) + noise.square().sum(1) / 2
     k_hat = tail_index(log)
     weight = torch.softmax(log, 0).clamp_max(len(log) ** -0.5)
     weight = weight / weight.sum()
@@ -309,9 +308,8 @@ def _corrected(
             f"the normal guide misses the population's posterior (k-hat {k_hat:.2f}, above 0.7), so its draws are "
             'used uncorrected; compare with method="nuts".'
         )
-    value, _ = population.parts(many)
     mean, covariance = _moments(population, value, weight)
-    draws = _tastes(settings, guide, rows, many, evidence, weight)
+    draws = _tastes(settings, guide, rows, value, evidence, weight)
     notes |= {
         "k_hat": k_hat,
         "effective": float(1 / weight.square().sum()),
@@ -321,21 +319,29 @@ def _corrected(
 
 
 def _tastes(
-    settings: "Hierarchical", guide: _Settled, rows: Rows, many: Tensor, evidence: Tensor, weight: Tensor
+    settings: "Hierarchical",
+    guide: _Settled,
+    rows: Rows,
+    value: dict[str, Tensor],
+    evidence: Tensor,
+    weight: Tensor,
 ) -> Draws:
     """One taste per rater and population, weighted by its chance over that of the rater's answers."""
     # Systematic resampling: every population as often as its weight says, up to one.
     reach = (torch.arange(settings.draws, dtype=torch.float64) + 0.5) / settings.draws
     chosen = torch.searchsorted(weight.cumsum(0), reach).clamp_max(len(weight) - 1)
     grid = normal_grid(settings.draws, rows.width)[:, None].expand(-1, rows.raters, -1)
-    found = [guide.rater(many[p], grid[s : s + 1]) for s, p in enumerate(chosen.tolist())]
+    if settings.draws == 1:
+        middle = {name: part[0] for name, part in guide.population.parts(guide.centre[None])[0].items()}
+        return Draws(guide.rater(middle, 0 * grid)[0], torch.ones(1, rows.raters, dtype=torch.float64))
+    found = [
+        guide.rater({name: part[p] for name, part in value.items()}, grid[s : s + 1])
+        for s, p in enumerate(chosen.tolist())
+    ]
     taste = torch.cat([z for z, _ in found])
     log = torch.cat([log for _, log in found]) + own_log_prob(rows, taste) - evidence[chosen]
     share = torch.softmax(log, 0).clamp_max(settings.draws**-0.5)
-    draws = Draws(taste, share / share.sum(0))
-    if settings.draws == 1:
-        return Draws(guide.rater(guide.centre, torch.zeros_like(grid))[0], torch.ones_like(share))
-    return draws
+    return Draws(taste, share / share.sum(0))
 
 
 def _moments(
@@ -398,9 +404,10 @@ def nuts(
     def minus_log_joint(place: dict[str, Tensor]) -> Tensor:
         # Both coordinates are standard normal under the guide, so that steps can be long.
         u = guide.centre + guide.spread @ place["population"]
-        taste, log = guide.rater(u, place["noise"][None])
+        value, stretch = population.parts(u)
+        taste, log = guide.rater(value, place["noise"][None])
         log = log + own_log_prob(rows, taste) - place["noise"].square().sum(-1) / 2
-        return -(population.log_prior(u) + log.sum())
+        return -(population.log_prior(value, stretch) + log.sum())
 
     chains, divergences = [], 0
     for chain in range(settings.chains):
@@ -410,7 +417,7 @@ def nuts(
                 "population": 2 * torch.randn(population.size, dtype=torch.float64),
                 "noise": torch.randn(rows.raters, rows.width, dtype=torch.float64),
             }
-            kernel = NUTS(potential_fn=minus_log_joint, target_accept_prob=0.9)
+            kernel = NUTS(potential_fn=minus_log_joint)
             run = MCMC(
                 kernel,
                 num_samples=keep,
@@ -427,14 +434,13 @@ def nuts(
         )  # (chains, keep, U)
         value, _ = population.parts(u)
         noise = torch.stack([c["noise"] for c in chains])
-        taste = torch.stack(
-            [guide.rater(v, n[None])[0][0] for v, n in zip(u.flatten(0, 1), noise.flatten(0, 1))]
-        )
+        flat = {name: part.flatten(0, 1) for name, part in value.items()}
+        each = [{name: part[t] for name, part in flat.items()} for t in range(len(flat["mean"]))]
+        taste = torch.cat([guide.rater(v, n[None])[0] for v, n in zip(each, noise.flatten(0, 1))])
         root = population.root(value)
         told = [value["mean"], value["scale"].log(), (root @ root.mT).flatten(2)]
         told.append(taste.reshape(*u.shape[:2], -1))
         r_hat, effective = _mixing(torch.cat(told, 2))
-        flat = {name: part.flatten(0, 1) for name, part in value.items()}
         total = len(flat["mean"])
         mean, covariance = _moments(population, flat, torch.full((total,), 1 / total, dtype=torch.float64))
         if settings.draws == 1:
