@@ -271,7 +271,7 @@ def _report(words: list[str]) -> None:
     command = read_config(given.run).get("command")
     import importlib
 
-    homes = {"leaderboard": "leaderboard_report", "fit": "fitting", "maze": "maze"}
+    homes = {"leaderboard": "leaderboard_report", "fit": "fitting", "experiment maze": "maze_report"}
     if command not in homes:
         raise ValueError(f"{given.run} is a run of {command!r}, of which there is no report.")
     write_report = importlib.import_module(f"pluralign.lab.{homes[command]}").write_report

@@ -17,7 +17,7 @@ from pluralign.data import Comparisons, describe
 from pluralign.data.reading import Folder, read_folder
 from pluralign.lab.leaderboard import fingerprint
 from pluralign.lab.plan import plan
-from pluralign.lab.report import Report, code, pairs, table
+from pluralign.lab.report import Report, code, folded, pairs, table
 from pluralign.lab.run import Run, read_config, write_text
 from pluralign.metrics.evaluation import Table, evaluate
 from pluralign.population import Belief, Draws, load, registry
@@ -251,16 +251,17 @@ def write_report(run: str | Path) -> Path:
         f"{config['population'].replace('_', ' ')} fitted to {Path(config['folder']).name}",
         f"{facts['answers']:,} answers of {facts['raters']:,} raters, {facts['seconds']:.1f} seconds.",
     )
-    said = [f"Raters speak with {len(voices)} voices." if len(voices) > 1 else "Everybody has one taste."]
+    said = [
+        "This page describes the fit; how well it predicts is told by `pluralign evaluate` and `leaderboard`."
+    ]
     if len(voices) > 1 and np.isnan(belief.effective_camps):
-        said.append("Tastes are continuous; the voices are centres that sum them up.")
-    report.verdict(
-        f"{len(voices)} voices" if len(voices) > 1 else "One voice",
-        said,
-        [
-            "these numbers describe the fit; how well it predicts is told by `pluralign evaluate` or `leaderboard`."
-        ],
-    )
+        said.insert(0, "Tastes are continuous; the voices are centres that sum them up.")
+    headline = "Everybody has one taste"
+    if len(voices) > 1:
+        headline = f"Raters speak with {len(voices)} voices: " + ", ".join(
+            f"{float(w):.0%}" for w in voices.weight
+        )
+    report.verdict(headline, said)
     names = taste_names(belief, facts["features"])
     if len(names) <= _TASTES:
         head = ["weight of", *(f"{n}: {float(w):.0%}" for n, w in zip(voices.names, voices.weight))]
@@ -276,8 +277,11 @@ def write_report(run: str | Path) -> Path:
     report.section(
         "What was run",
         pairs([(k, v) for k, v in facts["lines"]]),
-        code(json.dumps(config, indent=1)),
-        code((run / "versions.txt").read_text("utf-8")),
+        folded(
+            "Settings and versions",
+            code(json.dumps(config, indent=1)),
+            code((run / "versions.txt").read_text("utf-8")),
+        ),
     )
     return report.write(run / "report.html")
 

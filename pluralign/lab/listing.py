@@ -50,11 +50,12 @@ def _worlds() -> list[tuple[str, str]]:
         from pluralign_envs.catalogue import WORLDS
     except ImportError as problem:
         raise ValueError(f"worlds need more packages ({problem}); install the extra `control`.") from None
-    return [(name, _first(type(world)) if world.__doc__ else "") for name, world in WORLDS.items()]
+    return [(name, _first(world)) for name, world in WORLDS.items()]
 
 
 def _first(kind: Any) -> str:
     """The first paragraph of a docstring, on one line."""
+    kind = kind if isinstance(kind, type) else type(kind)
     return " ".join((kind.__doc__ or "").strip().split("\n\n")[0].split())
 
 

@@ -143,7 +143,9 @@ def hash_text(content: str) -> int:
     return zlib.crc32(content.encode())
 
 
-def canvas(width: float | int, height: float | int, columns: int = 1, rows: int = 1, **more: Any) -> tuple[Figure, Any]:
+def canvas(
+    width: float | int, height: float | int, columns: int = 1, rows: int = 1, **more: Any
+) -> tuple[Figure, Any]:
     """An empty figure in the report's style and its axes; no global state of matplotlib is touched."""
     style: Any = {
         "font.family": "DejaVu Sans",

@@ -93,4 +93,10 @@ def _told(doc: str) -> dict[str, str]:
             out[name] = entry[2]
         elif name and line.strip():
             out[name] += " " + line.strip()
-    return {one.strip(): text for names, text in out.items() for one in names.split(",")}
+    found: dict[str, str] = {}
+    for names, text in out.items():
+        # Two fields on one line: "share: of the camps. spread: around them."
+        first, *rest = re.split(r"(?<=\.) ([a-z_]+): ", text)
+        pairs = [(names, first), *zip(rest[::2], rest[1::2])]
+        found |= {one.strip(): about for many, about in pairs for one in many.split(",")}
+    return found

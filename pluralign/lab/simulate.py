@@ -1,6 +1,7 @@
 """A folder of answers by simulated people whose tastes are known, to try models on."""
 
 import dataclasses
+import math
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -85,7 +86,13 @@ class Simulate:
         ids = _ids("item", self.options)
         rows = torch.randn(self.options, self.features, generator=streams("options")).double()
         items = Items(rows.float(), ids, names)
-        slate, rater = questions(self.options, self.answers, self.raters, self.seed, repeat=True)
+        slate, rater = questions(
+            self.options,
+            self.answers,
+            self.raters,
+            self.seed,
+            repeat=self.answers > math.comb(self.options, 2),
+        )
         data = people.answer(items, slate, rater, self.seed)
         data = dataclasses.replace(data, rater_ids=_ids("r", self.raters))
         return data, people, people.share(items, slate, rater)
