@@ -255,7 +255,8 @@ def _adapt(words: list[str]) -> None:
     given = parser.parse_args(words)
     if given.out.exists() and not given.overwrite:
         raise FileExistsError(f"{given.out} exists already; name a new file or give --overwrite.")
-    from pluralign.lab.fitting import adapt_run, write_tastes
+    from pluralign.lab.fitting import adapt_run
+    from pluralign.lab.tastes import write_tastes
 
     found = adapt_run(given.run, given.folder, answers=given.answers)
     write_tastes(found, given.out, overwrite=given.overwrite)

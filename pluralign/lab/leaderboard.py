@@ -14,24 +14,15 @@ import torch
 
 from pluralign.data.describe import describe
 from pluralign.data.reading import Folder, read_folder
+from pluralign.lab.choosing import Chosen, choose_member
 from pluralign.lab.plan import Plan, plan
-from pluralign.lab.protocol import (
-    SAMPLES,
-    Chosen,
-    Result,
-    Shuffled,
-    choose_member,
-    compare,
-    judge,
-    judge_truth,
-)
-from pluralign.lab.run import Run, Stage, write_json, write_text
+from pluralign.lab.protocol import SAMPLES, Result, Shuffled, judge, judge_truth
+from pluralign.lab.results import board, keep, read_result
+from pluralign.lab.run import Run, write_json, write_text
 from pluralign.lab.screen import screen, summary
-from pluralign.lab.verdict import CONTROLS, verdict
+from pluralign.lab.verdict import verdict
 from pluralign.population import registry
 
-FIXED = ["population", "raters", "answers", "metric", "value", "low", "high", "seconds"]
-_TABLES = ("scores", "people", "calibration", "held")
 _LOOKS = 1_000_000  # answers that are described; more add seconds and no insight
 
 
@@ -110,7 +101,7 @@ def leaderboard(
     results, failures = _members(run, source, made, names, seed, samples, progress)
     chosen = choose_member(results)
     controls = _controls(run, source, made, chosen, seed, samples, failures, Path(folder))
-    table = _table(results | controls, results["pooled"], seed, samples)
+    table = board(results | controls, results["pooled"], seed, samples)
     write_text(run.folder / "leaderboard.csv", table.to_csv(index=False, float_format="%.6g"))
     about = run.stage("data", lambda stage: None)
     write_json(run.folder / "verdict.json", verdict(table, chosen, results | controls, about, failures))
@@ -207,7 +198,7 @@ def _members(
     with bar:
         for name in names:
             bar.set_postfix_str(name)
-            work = lambda stage, name=name: _kept(
+            work = lambda stage, name=name: keep(
                 stage,
                 judge(
                     name, registry.MODELS[name](), source.data, made, seed, samples=samples, tick=bar.update
@@ -242,7 +233,7 @@ def _controls(
     controls: dict[str, Result] = {}
     if chosen.best is not None:
         model = Shuffled(registry.MODELS[chosen.best]())
-        work = lambda stage: _kept(
+        work = lambda stage: keep(
             stage, judge("shuffled_raters", model, source.data, made, seed, samples=samples), seed
         )
         try:
@@ -259,7 +250,7 @@ def _controls(
             )
         else:
             share = torch.stack([share, 1 - share], 1) if share.dim() == 1 else share
-            work = lambda stage: _kept(
+            work = lambda stage: keep(
                 stage, judge_truth(share, source.data, made, seed, samples=samples), seed
             )
             run.stage("oracle", work)
@@ -269,60 +260,3 @@ def _controls(
 
 def _one_line(problem: BaseException) -> str:
     return " ".join(str(problem).split()) or type(problem).__name__
-
-
-def _kept(stage: Stage, result: Result, seed: int) -> dict[str, Any]:
-    """Write a result into its stage."""
-    for name in _TABLES:
-        getattr(result, name).to_csv(stage.folder / f"{name}.csv", index=False, float_format="%.9g")
-    row: Any
-    for row in result.scores.itertuples():
-        step = int(row.answers) if str(row.answers).isdigit() else None
-        stage.record(
-            row.metric,
-            row.value,
-            group=f"{result.name}/{row.raters}/{row.answers}",
-            seed=seed,
-            step=step,
-            standard_error=row.standard_error,
-        )
-    return {"name": result.name, "facts": result.facts}
-
-
-def read_result(folder: Path, name: str) -> Result:
-    """A result from the stage where it was written."""
-    import json
-
-    read = lambda table: pd.read_csv(folder / f"{table}.csv", dtype={"answers": str, "rater_id": str}, keep_default_na=False, na_values=[""])  # fmt: skip
-    tables = {table: read(table) for table in _TABLES}
-    facts = json.loads((folder / "result.json").read_text("utf-8"))["facts"]
-    return Result(name, facts=facts, **tables)
-
-
-def _table(results: dict[str, Result], pooled: Result, seed: int, samples: int) -> pd.DataFrame:
-    """leaderboard.csv: the fixed columns, then differences to pooled and costs."""
-    parts = []
-    for name, result in results.items():
-        part = result.scores.assign(population=name, control=name in CONTROLS)
-        predict = result.facts.get("predict_seconds", {})
-        spent = [predict.get(f"{r} {k}", 0.0) for r, k in zip(part.raters, part.answers)]
-        fit = float(result.facts["fit_seconds"])
-        part["seconds"] = fit + np.array(spent)
-        part["fit_seconds"], part["predict_seconds"] = fit, spent
-        part["memory_mib"], part["parameters"] = result.facts["memory_mib"], result.facts["parameters"]
-        base = pooled
-        if (
-            name == "oracle"
-        ):  # knows the rater without any answer, so it is set beside every number of answers
-            base = _last(pooled)
-        gain = compare(result, base, seed, samples=samples)
-        parts.append(part.merge(gain, how="left", on=["raters", "answers", "metric"]))
-    table = pd.concat(parts, ignore_index=True)
-    rest = [c for c in table.columns if c not in FIXED]
-    return table[FIXED + rest]
-
-
-def _last(result: Result) -> Result:
-    import dataclasses
-
-    return dataclasses.replace(result, people=result.people[result.people.answers == "all"])

@@ -21,8 +21,7 @@ from torch import Tensor
 from pluralign.data.comparisons import Comparisons
 from pluralign.lab.memory import Peak
 from pluralign.lab.plan import Fold, Plan
-from pluralign.metrics.estimate import Estimate, paired_bootstrap, worst_decile
-from pluralign.metrics.evaluation import FLOOR, HIGHER_IS_BETTER, curve, rater_scores, score
+from pluralign.metrics.evaluation import curve, rater_scores, score
 from pluralign.population import Belief
 from pluralign.population.prior import Gaussian
 from pluralign.streams import Seed, Streams
@@ -280,88 +279,3 @@ def _parameters(belief: Any) -> int:
     if isinstance(z, Tensor):
         return count + z.numel() + len(z) - 1
     return count + sum(t.numel() for t in vars(prior).values() if isinstance(t, Tensor))
-
-
-def compare(member: Result, pooled: Result, seed: int = 0, *, samples: int = SAMPLES) -> pd.DataFrame:
-    """Paired differences to the pooled model, raters drawn again; positive means better than pooled.
-
-    Returns:
-        raters, answers, metric, difference, difference_low, difference_high, difference_error for accuracy,
-        log_loss, brier and the two worst deciles.
-    """
-    out = []
-    for (raters, answers), mine in member.people.groupby(["raters", "answers"], sort=False):
-        same = pooled.people[(pooled.people.raters == raters) & (pooled.people.answers == answers)]
-        both = mine.merge(same, on="rater_id", suffixes=("", "_pooled"))
-        for metric in ("accuracy", "log_loss", "brier"):
-            sign = 1.0 if metric in HIGHER_IS_BETTER else -1.0
-            a = sign * torch.from_numpy(both[metric].to_numpy())
-            b = sign * torch.from_numpy(both[f"{metric}_pooled"].to_numpy())
-            found = {metric: paired_bootstrap(a, b, samples=samples, seed=seed)}
-            if metric != "brier":  # signs are such that low is bad
-                found[f"{metric}_worst_decile"] = paired_bootstrap(
-                    a, b, worst_decile, samples=samples, seed=seed
-                )
-            for label, gain in found.items():
-                out.append(_difference(raters, answers, label, gain))
-    return pd.DataFrame(out)
-
-
-def _difference(raters: Any, answers: Any, metric: str, gain: Estimate) -> dict[str, Any]:
-    known = gain.n > 1
-    return {
-        "raters": raters,
-        "answers": answers,
-        "metric": metric,
-        "difference": gain.value,
-        "difference_low": gain.low if known else np.nan,
-        "difference_high": gain.high if known else np.nan,
-        "difference_error": gain.standard_error if known else np.nan,
-    }
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The member to use, by held-out answers alone.
-
-    Attributes:
-        name: of the member; pooled unless another is better by more than a standard error.
-        table: population, log_loss, gain (over pooled, nats per answer), error (of the gain), best first.
-        best: the best member that tells raters apart; None where there is none.
-    """
-
-    name: str
-    table: pd.DataFrame
-    best: str | None
-
-
-def choose_member(results: dict[str, Result], simple: str = "pooled") -> Chosen:
-    """Mean held-out log loss per rater; pooled unless beaten by one standard error of the paired difference."""
-    rows = []
-    base = results[simple].held
-    for name, result in results.items():
-        both = result.held.merge(base, on="rater_id", suffixes=("", "_pooled"))
-        gap = (both.log_loss_pooled - both.log_loss).to_numpy()
-        error = float(gap.std(ddof=1) / len(gap) ** 0.5) if len(gap) > 1 else float("inf")
-        rows.append((name, float(result.held.log_loss.mean()), float(gap.mean()), error))
-    table = pd.DataFrame(rows, columns=["population", "log_loss", "gain", "error"])
-    table = table.sort_values("log_loss", kind="stable", ignore_index=True)
-    others = table[table.population != simple]
-    if others.empty:
-        return Chosen(simple, table, None)
-    top = others.iloc[0]
-    better = top.gain > top.error and top.gain > 0
-    return Chosen(str(top.population) if better else simple, table, str(top.population))
-
-
-__all__ = [
-    "FLOOR",
-    "Chosen",
-    "Result",
-    "Shuffled",
-    "choose_member",
-    "compare",
-    "judge",
-    "judge_truth",
-    "settled",
-]

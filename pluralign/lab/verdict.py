@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from pluralign.lab.protocol import Chosen, Result
+from pluralign.lab.choosing import Chosen
+from pluralign.lab.protocol import Result
 
 CONTROLS = ("shuffled_raters", "oracle")
 

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 import pluralign
-from pluralign.lab.fitting import adapt_run, evaluate_run, fit, write_tastes
+from pluralign.lab.fitting import adapt_run, evaluate_run, fit
 from pluralign.lab.listing import KINDS, listing
 from pluralign.lab.simulate import Simulate
+from pluralign.lab.tastes import write_tastes
 
 
 @pytest.fixture(scope="module")

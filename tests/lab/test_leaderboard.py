@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 import pluralign.lab.leaderboard as module
-from pluralign.lab.leaderboard import FIXED, fingerprint, leaderboard, load_leaderboard
+from pluralign.lab.leaderboard import fingerprint, leaderboard, load_leaderboard
 from pluralign.lab.leaderboard_report import write_report
+from pluralign.lab.results import FIXED
 from pluralign.population import registry
 from pluralign.population.camps import Camps
 from pluralign.population.pooled import Pooled

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from pluralign.data.reading import read_folder
+from pluralign.lab.choosing import choose_member, compare
 from pluralign.lab.plan import plan
-from pluralign.lab.protocol import Result, Shuffled, choose_member, compare, judge, judge_truth, settled
+from pluralign.lab.protocol import Result, Shuffled, judge, judge_truth, settled
 from pluralign.population.camps import Camps
 from pluralign.population.pooled import Pooled
 
