@@ -65,7 +65,7 @@ def gains_figure(people: pd.DataFrame, shown: str, colour: str) -> Any:
         if ((people.raters == r) & (people.answers == "all")).any()
     ]
     drawing, axes = canvas(9.6, 3.3, columns=len(groups), squeeze=False, sharey=True)
-    label = {"seen": "known raters", "items": "new options", "unseen": "new raters, all their answers"}
+    label = {"seen": "known raters", "items": "new options", "unseen": "new raters"}
     for ax, (raters, answers) in zip(axes[0], groups):
         part = people[(people.raters == raters) & (people.answers == answers)]
         wide = part.pivot(index="rater_id", columns="population", values="log_loss")
@@ -107,7 +107,7 @@ def calibration_figure(folder: Path, names: list[str], shown: str | None, colour
     members = ["pooled", *([shown] if shown is not None else [])]
     frames = {name: read_table(folder / "stages" / name, "calibration") for name in members}
     groups = [r for r in ("seen", "items", "unseen") if (frames["pooled"].raters == r).any()]
-    label = {"seen": "known raters", "items": "new options", "unseen": "new raters, all their answers"}
+    label = {"seen": "known raters", "items": "new options", "unseen": "new raters"}
     drawing, axes = canvas(9.6, 3.5, columns=len(groups), squeeze=False)
     for ax, raters in zip(axes[0], groups):
         ax.plot([0.3, 1], [0.3, 1], color=INK, linewidth=0.9, linestyle=":")

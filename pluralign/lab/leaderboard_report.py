@@ -48,9 +48,10 @@ def write_report(folder: str | Path) -> Path:
     colour = colours(names)
     shown = told["chosen"] if told["chosen"] != "pooled" else (told["best_personal"] or {}).get("population")
     known = dict(about["lines"])
+    first = lambda name: known[name].split(" ")[0]
     report = Report(
         f"Leaderboard: {about['name']}",
-        f"{known['answers'].split(' ')[0]} answers of {known['raters']} raters about {known['options']} options.",
+        f"{first('answers')} answers of {first('raters')} raters about {first('options')} options.",
     )
     report.verdict(told["words"][0], told["words"][1:], told["warnings"])
     report.section(
