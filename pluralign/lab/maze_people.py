@@ -49,7 +49,9 @@ def wander(count: int, steps: int, streams: Streams) -> Segments:
     goals = np.array(list(pluralign_envs.layout(WORLD).goals.values()))
     away = np.linalg.norm(twin.position[:, None] - goals, axis=-1).min(1)
     near = np.flatnonzero(away <= np.quantile(away, 0.35))
-    cell = np.where(rng.random(count) < 0.5, rng.choice(near, count), rng.integers(len(twin.position), size=count))
+    cell = np.where(
+        rng.random(count) < 0.5, rng.choice(near, count), rng.integers(len(twin.position), size=count)
+    )
     env = gymnasium.make_vec(WORLD, num_envs=count, vectorization_mode="vector_entry_point")
     try:
         place = twin.position[cell] + rng.uniform(-0.2, 0.2, (count, 2))

@@ -187,7 +187,7 @@ def _cautions(told: dict[str, Any]) -> list[str]:
     if len(told["seeds"]) < 3:
         out.append("Few seeds: intervals are over episodes and people of these runs, not over repetitions.")
     if told["config"]["quick"]:
-        out.append("A quick run: policies were trained for a third of the usual steps.")
+        out.append("A quick run: policies were trained for half the usual steps or less.")
     ari = min(b["members"]["camps"]["ari"] for b in told["beliefs"])
     if ari < 0.95:
         out.append(f"Camps were not found cleanly in every seed (adjusted Rand index down to {ari:.2f}).")
