@@ -216,7 +216,7 @@ def _write_answers(stage: Stage, answers: Answers) -> dict[str, Any]:
     write(answers.train, stage.folder / "train")
     return {
         "people": len(answers.met),
-        "camps": torch.bincount(answers.met.group).tolist(),
+        "camps": torch.bincount(answers.camps).tolist(),
         "answers": len(answers.train),
         "newcomers": len(answers.new),
     }
@@ -224,7 +224,7 @@ def _write_answers(stage: Stage, answers: Answers) -> dict[str, Any]:
 
 def _fit(stage: Stage, answers: Answers, seed: int) -> dict[str, Any]:
     """Fit all populations; how well they predict, whom they put where; which one predicts best."""
-    group, count = answers.met.group, len(answers.met)
+    group, count = answers.camps, len(answers.met)
     told: dict[str, Any] = {"members": {}, "known": list(KNOWN), "group": group.tolist()}
     held: dict[str, Tensor] = {}
     place = torch.arange(len(answers.pool)) % (len(answers.pool) // len(answers.new))
@@ -347,8 +347,7 @@ def _judge(
         _note(stage, told, what, gained, seed)
         told["paths"][what] = _paths(learner, policy, number)
     met = _served(learner, policies["personal"], belief.known(answers.train).mean, answers.met, scale, number)
-    group = answers.met.group
-    assert group is not None
+    group = answers.camps
     columns = [met[group == camp].reshape(-1) for camp in range(2)]
     size = max(len(c) for c in columns)
     padded = torch.stack([torch.cat([c, torch.full((size - len(c),), torch.nan)]) for c in columns], 1)

@@ -67,7 +67,8 @@ def unpack(tree: Any, tensors: dict[str, Tensor]) -> Any:
     kind = getattr(importlib.import_module(module), name)
     if not dataclasses.is_dataclass(kind):
         raise ValueError(f"{tree['class']!r} is not a settings or result class; not loaded.")
-    return kind(**{k: unpack(v, tensors) for k, v in tree["fields"].items()})
+    fields = {k: unpack(v, tensors) for k, v in tree["fields"].items()}
+    return kind(**fields)  # type: ignore[operator]
 
 
 def save(belief: Any, folder: Path) -> None:
