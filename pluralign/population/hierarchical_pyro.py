@@ -153,7 +153,7 @@ class Start:
 
     @staticmethod
     def of(settings: "Hierarchical", data: Comparisons, worth: Worth) -> "Start":
-        from pluralign.population.hierarchical import laplace_em
+        from pluralign.population.laplace import laplace_em
 
         rows = Rows.of(data, worth.basis(data.options).double(), settings.rule)
         found = laplace_em(rows, settings.rounds, settings.strength, anchored=False)

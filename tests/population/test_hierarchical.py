@@ -12,7 +12,8 @@ import torch
 
 from pluralign.choice import Luce, RaoKupper
 from pluralign.data import Items
-from pluralign.population.hierarchical import Hierarchical, laplace_em, quadrature_check
+from pluralign.population.hierarchical import Hierarchical
+from pluralign.population.laplace import laplace_em, quadrature_check
 from pluralign.population.prior import Gaussian, inverse
 from pluralign.population.registry import MODELS
 from pluralign.population.rows import Rows
