@@ -63,7 +63,7 @@ class Maze:
         share: of the people who want the red goal; the others want the blue one.
         rationality: factor on the utils of a segment before Luce's rule; larger means fewer mistakes.
         lapse: chance that an answer is a guess.
-        segments: pieces of trajectory to choose pairs from. steps: of 0.1 s, per piece.
+        segments: pieces of trajectory to choose pairs from. steps: of 0.15 s, per piece.
         seeds: independent repetitions; with more than one, the report has intervals over seeds too.
         seed: the first one.
         quick: train policies for half the steps or less: in about a minute, a little worse.

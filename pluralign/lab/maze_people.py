@@ -78,7 +78,7 @@ def wander(count: int, steps: int, streams: Streams) -> Segments:
     stacked = {name: torch.as_tensor(np.stack(rows, 1)) for name, rows in seen.items()}
     return Segments(
         stacked["factors"].float(),
-        dt=0.1,
+        dt=0.15,
         observation=stacked["observation"].float(),
         action=stacked["action"].float(),
         ids=tuple(f"s{n:04d}" for n in range(count)),
