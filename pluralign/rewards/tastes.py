@@ -28,12 +28,11 @@ def known_voices(
     """
     taste = torch.as_tensor(z, dtype=torch.float64)
     count, width = taste.shape
-    share = (
-        torch.full((count,), 1 / count, dtype=torch.float64) if weight is None else torch.as_tensor(weight)
-    )
+    even = torch.full((count,), 1 / count, dtype=torch.float64)
+    share = even if weight is None else torch.as_tensor(weight, dtype=torch.float64)
     still = torch.zeros(width, dtype=torch.float64)
     worth = LinearWorth(still, torch.ones_like(still), None, None, discount)
-    return Voices(worth, taste, share.double(), names)
+    return Voices(worth, taste, share, names)
 
 
 @dataclass(frozen=True)

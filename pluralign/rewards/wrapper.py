@@ -85,12 +85,12 @@ class PersonalWrapper(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
         self._episode += 1
         self.z, self._unit, self._told = z, self.gauge.unit(z), self.gauge.direction(z).numpy()
         observation, info = self.env.reset(seed=seed, options=options or None)
-        return self._read(observation), {**info, "z": z.numpy()}
+        return self._read(observation), {**info, "z": z.numpy().copy()}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         observation, _, terminated, truncated, info = self.env.step(action)
         reward = float(self.worth.steps(_factors(info)).double() @ self._unit)
-        return self._read(observation), reward, terminated, truncated, {**info, "z": self.z.numpy()}
+        return self._read(observation), reward, terminated, truncated, {**info, "z": self.z.numpy().copy()}
 
     def _read(self, observation: np.ndarray) -> np.ndarray:
         return np.concatenate([observation, self._told.astype(observation.dtype)])

@@ -33,7 +33,7 @@ from pluralign.rewards.transforms import Scale
 
 # beartype draws which element of a list it checks.
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=15, deadline=None)
 SHARE = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
 FAIR = torch.tensor([0.3655172414, 0.3793103448, 0.2551724138], dtype=torch.float64)
 DUAL = torch.tensor([0.324137931, 0.427586207, 0.248275862], dtype=torch.float64)
@@ -117,7 +117,7 @@ def test_minimum_of_expectations_is_not_expectation_of_minima():
 def test_maxmin_meets_the_linear_programme(play, world):
     learner, people = Tabular(world), voices(world.factors.shape[-1])
     exact = maxmin_value(world, learner.rewards(people))
-    solver = MaxMin(scale="none", play=play, rounds=100 if play == "oracle" else 30)
+    solver = MaxMin(scale="none", play=play, rounds=100 if play == "oracle" else 20)
     lottery = solver.optimise(learner, people)
     worst = float(lottery.returns(learner, people).min())
     assert worst == pytest.approx(lottery.diagnostics["value"], abs=1e-9)

@@ -67,12 +67,16 @@ def joined(shown: Sequence[Shown]) -> Shown:
 
 
 def imitate(
-    policy: Any, read: Float[Tensor, "n X"], action: Float[Tensor, "n A"], value: Float[Tensor, " n"]
+    policy: Any,
+    read: Float[Tensor, "n X"],
+    action: Float[Tensor, "n A"],
+    value: Float[Tensor, " n"],
+    updates: int,
 ) -> None:
     """Regress an actor-critic of Stable-Baselines3 on shown actions and values; moves the global stream."""
-    updates, batch, rate = 1000, 512, 2e-3
+    batch, rate = 512, 5e-3
     optimiser = torch.optim.Adam(policy.parameters(), lr=rate)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.01, updates)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.01, max(updates, 1))
     for _ in range(updates):
         rows = torch.randint(len(read), (batch,))
         given = policy.get_distribution(read[rows]).distribution

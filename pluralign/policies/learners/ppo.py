@@ -1,5 +1,6 @@
 """Proximal policy optimisation (Schulman et al. 2017) by Stable-Baselines3, paid by voices."""
 
+import dataclasses
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ class PPO:
         hidden, learning_rate (falls to zero), epochs, batch, trace (lambda of generalised advantages), clip, entropy:
             of the method.
         noise: standard deviation of the first actions, in their own unit. noise_again: the same when going on.
+        imitation: updates of the network before training goes on.
         episodes: for `returns`. longest: steps of an episode at most.
     """
 
@@ -60,6 +62,7 @@ class PPO:
     entropy: float = 0.0
     noise: float = 1.0
     noise_again: float = 0.4
+    imitation: int = 1000
     episodes: int = 256
     longest: int = 1000
 
@@ -86,12 +89,17 @@ class PPO:
         streams, weight = Streams.of(seed), checked_weight(weight, voices)
         taste = voices.mixed(weight.to(voices.z))
         price: Price = lambda factors, _: (voices.worth.steps(torch.as_tensor(factors)) @ taste).numpy()
-        shown = None
-        if several(start):
-            seen = [self.rollout(p, self.episodes, seed=streams.number("shown")) for p in several(start)]
-            shown = best_of(seen, price, self.discount)
-        steps = self.steps if shown is None else self.again
-        return self._train(price, np.zeros((1, 0)), steps, streams, shown, progress)
+        known = several(start)
+        if not known:
+            return self._train(price, np.zeros((1, 0)), self.steps, streams, None, progress)[1]
+        look = lambda policy: self.rollout(policy, self.episodes, seed=streams.number("shown"))
+        seen = [look(policy) for policy in known]
+        shown = best_of(seen, price, self.discount)
+        both = self._train(price, np.zeros((1, 0)), self.again, streams, shown, progress)
+        # Never worse than where it began: training that goes on may also lose what was there.
+        found = (*reversed(both), *(policy for policy in known if isinstance(policy, NetworkPolicy)))
+        gain = [float(discounted(voices, look(policy), self.discount).mean(0) @ weight) for policy in found]
+        return found[int(np.argmax(gain))]
 
     def random(self) -> "RandomPolicy":
         """Uniformly random actions."""
@@ -155,8 +163,20 @@ class PPO:
             # A few tastes say enough about where to begin.
             some = torch.randperm(len(tastes), generator=streams("whom to imitate"))[:32].tolist()
             shown = joined([best_of(seen, price, self.discount, who, told[who]) for who in some])
-        network = self._train(price, told.numpy(), self.personal, streams, shown, progress)
-        return PersonalNetwork(network, gauge)
+        both = self._train(price, told.numpy(), self.personal, streams, shown, progress)
+        if shown is None:
+            return PersonalNetwork(both[1], gauge)
+        found = [PersonalNetwork(network, gauge) for network in reversed(both)]
+        gain = []
+        for policy in found:
+            paid = [
+                self.rollout(policy.of(tastes[who]), 64, seed=streams.number("shown")) for who in some[:8]
+            ]
+            total = [
+                s.pool(worth.steps(s.factors), self.discount) @ unit[who] for s, who in zip(paid, some[:8])
+            ]
+            gain.append(float(torch.cat(total).mean()))
+        return found[int(np.argmax(gain))]
 
     def _typical(self) -> Segments:
         """What random actions lead to; always the same episodes, so that scales do not depend on a seed."""
@@ -170,7 +190,8 @@ class PPO:
         streams: Streams,
         shown: Shown | None,
         progress: Progress | None,
-    ) -> NetworkPolicy:
+    ) -> tuple[NetworkPolicy, NetworkPolicy]:
+        """The network before and after training."""
         from stable_baselines3 import PPO as StablePPO
         from stable_baselines3.common.callbacks import BaseCallback
 
@@ -218,17 +239,19 @@ class PPO:
                 )
                 if shown is not None:
                     read = torch.cat([((shown.observation - centre) / scale).float(), shown.told.float()], 1)
-                    imitate(trainer.policy, read, shown.action, shown.ahead / paid.unit)
+                    imitate(trainer.policy, read, shown.action, shown.ahead / paid.unit, self.imitation)
+                before = _state(trainer)
                 if steps:
                     trainer.learn(steps, callback=Tell())
-            state = {name: x.detach().clone() for name, x in trainer.policy.state_dict().items()}
+                after = _state(trainer)
         finally:
             env.close()
         counted = hasattr(space, "n")
         low = torch.zeros(0) if counted else torch.as_tensor(space.low)
         high = torch.zeros(0) if counted else torch.as_tensor(space.high)
         told = torch.zeros(tastes.shape[1]) if tastes.shape[1] else None
-        return NetworkPolicy(state, self.hidden, centre, scale, low, high, told)
+        first = NetworkPolicy(before, self.hidden, centre, scale, low, high, told)
+        return first, dataclasses.replace(first, state=after)
 
     def _scales(self, env: Any) -> tuple[Tensor, Tensor]:
         space = env.single_observation_space
@@ -263,6 +286,10 @@ class RandomPolicy:
     def save(self, folder: Any) -> None:
         """Write JSON + safetensors into a new folder."""
         save_policy(self, folder)
+
+
+def _state(trainer: Any) -> dict[str, Tensor]:
+    return {name: x.detach().clone() for name, x in trainer.policy.state_dict().items()}
 
 
 @contextmanager
