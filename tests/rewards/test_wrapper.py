@@ -68,7 +68,9 @@ def test_a_given_taste_is_served_and_paid_in_its_own_spread():
     for _ in range(100):
         env.reset(options={"z": PAIR.z[1]})
         rewards += [env.step(env.action_space.sample())[1] for _ in range(20)]
-    assert 0.6 < np.std(rewards) < 1.5  # one over the random steps of the construction, which are ten episodes
+    assert (
+        0.6 < np.std(rewards) < 1.5
+    )  # one over the random steps of the construction, which are ten episodes
 
 
 def test_ten_times_the_reward_is_the_same_person():
