@@ -47,7 +47,7 @@ answers = ask(
     asked=20,
     segments=200 if quick else 400,
     steps=25,
-    rationality=0.6,
+    rationality=1.0,
     lapse=0.05,
     streams=Streams(0),
 )

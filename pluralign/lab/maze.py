@@ -8,6 +8,7 @@ Every stage is kept in the run folder; a stopped run goes on where it was.
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from pluralign.policies import (
 from pluralign.policies.learners.ppo import PPO
 from pluralign.population import Belief, load
 from pluralign.population.camps import Camps
+from pluralign.population.held_out import held_out_losses
 from pluralign.population.hierarchical import Hierarchical
 from pluralign.population.per_rater import PerRater
 from pluralign.population.pooled import Pooled
@@ -73,7 +75,7 @@ class Maze:
     asked: int = 20
     newcomers: int = 40
     share: float = 0.7
-    rationality: float = 0.6
+    rationality: float = 1.0
     lapse: float = 0.05
     segments: int = 400
     steps: int = 25
@@ -274,12 +276,10 @@ def _fit(stage: Stage, answers: Answers, seed: int) -> dict[str, Any]:
 
 
 def _held_out(answers: Answers, seed: int) -> dict[str, Tensor]:
-    """Log loss of each population on a fifth of the training answers, fitted to the rest: the choice is made here."""
-    from pluralign.population.held_out import hold_out
-    from pluralign.population.held_out import log_loss as loss_by_rater
-
-    kept, held = hold_out(answers.train, Streams(seed).below("choice"))
-    return {name: loss_by_rater(model.fit(kept, seed=seed), held) for name, model in POPULATIONS.items()}
+    """Log loss of each population on held-out training answers, fitted to the rest: the choice is made here."""
+    fits = {name: partial(model.fit, seed=seed) for name, model in POPULATIONS.items()}
+    losses = held_out_losses(fits, answers.train, Streams(seed).below("choice"))
+    return dict(zip(POPULATIONS, losses))
 
 
 def _reliability(share: Tensor, label: Tensor) -> dict[str, list[float]]:

@@ -121,13 +121,14 @@ class Hierarchical:
     ) -> Belief:
         """Rank and temper by held-out likelihood; each rank is fitted once for all tempers."""
         tempers = TEMPERS if self.temper == "auto" else (float(self.temper),)
-        fits: dict[tuple[int, int], Belief] = {}
+        # The part is kept beside its fit: an id is free for another object once its owner is gone.
+        fits: dict[tuple[int, int], tuple[Comparisons, Belief]] = {}
 
         def candidate(part: Comparisons, rank: int, temper: float) -> Belief:
             key = (id(part), rank)
             if key not in fits:
-                fits[key] = solve(part, rank)
-            return _tempered(fits[key], part, temper)
+                fits[key] = (part, solve(part, rank))
+            return _tempered(fits[key][1], part, temper)
 
         options = {(q, t): (lambda part, q=q, t=t: candidate(part, q, t)) for q in ranks for t in tempers}
         (rank, temper), choice = choose(options, data, streams.below("temper"), held)
