@@ -156,6 +156,7 @@ def test_importance_weights_correct_laplace_draws(dims, rule, places):
     assert float(plain.max()) > 4  # the mode alone is not the mean
 
 
+@pytest.mark.slow
 def test_variational_inference_of_two_dimensions_agrees_with_laplace_on_many_raters():
     """With 100 raters the posterior is narrow: population means agree within three of its deviations."""
     data = asked(2, raters=100, per_rater=20)
