@@ -14,7 +14,7 @@ from pluralign.choice import Luce, RaoKupper
 from pluralign.data import Items
 from pluralign.population.hierarchical import Hierarchical
 from pluralign.population.laplace import laplace_em, quadrature_check
-from pluralign.population.prior import Gaussian, inverse
+from pluralign.population.prior import Gaussian, inverse, normal_grid
 from pluralign.population.registry import MODELS
 from pluralign.population.rows import Rows
 from pluralign.raters import GaussianPeople, questions
@@ -47,7 +47,7 @@ def fitted(method, dims=1, raters=16, steps=200, warmup=200):
 @cache
 def exact():
     """The posterior of one-dimensional tastes by sums over a grid: population means and spreads, raters' tastes."""
-    from pluralign.population.hierarchical_pyro import WIDE
+    from pluralign.population.hierarchical_guide import WIDE
 
     _, rows = rows_of(asked())
     unit = math.sqrt(min(1.0, 0.5 / rows.contrast))
@@ -115,15 +115,15 @@ def test_laplace_evidence_is_near_that_of_quadrature(dims):
 
 @pytest.mark.parametrize("dims", [1, 2])
 def test_evidence_of_the_guide_is_that_of_quadrature(dims):
-    from pluralign.population import hierarchical_pyro as bayes
+    from pluralign.population import hierarchical_guide as bayes
 
     data = asked(dims)
     worth, rows = rows_of(data)
     start = bayes.Start.of(Hierarchical(), data, worth)
     with bayes.own_state(0):
-        guide = bayes._Guide.near(start).settled()
+        guide = bayes.Guide.near(start).settled()
     value, _ = start.population.parts(guide.centre[None])
-    inner = bayes.normal_grid(256, dims)[:, None].expand(-1, rows.raters, -1)
+    inner = normal_grid(256, dims)[:, None].expand(-1, rows.raters, -1)
     found = guide.evidence(rows, value, inner)[0]
     value = {name: part[0] for name, part in value.items()}
     root = start.population.root(value)
@@ -252,10 +252,11 @@ def test_sentences_about_bad_sampling():
 
 def test_without_pyro_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyro", None)
-    monkeypatch.delitem(sys.modules, "pluralign.population.hierarchical_pyro", raising=False)
     import pluralign.population
 
-    monkeypatch.delattr(pluralign.population, "hierarchical_pyro", raising=False)
+    for name in ("hierarchical_pyro", "hierarchical_guide"):
+        monkeypatch.delitem(sys.modules, f"pluralign.population.{name}", raising=False)
+        monkeypatch.delattr(pluralign.population, name, raising=False)
     with pytest.raises(
         ModuleNotFoundError, match=r'need Pyro; run: pip install "pluralign\[bayes\]"'
     ) as caught:
