@@ -135,7 +135,8 @@ def test_choose_takes_the_smallest_macro_averaged_loss():
     assert [row[0] for row in choice.table] == ["-2.0", "0.0", "2.0", "9.0"]
     assert choice.table[2][2] == 0.0  # no difference to itself
     assert min(row[1] for row in choice.table) == choice.table[2][1]
-    _, held = hold_out(data, Streams.of(0))
+    kept, held = hold_out(data, Streams.of(0))
+    _, choice = choose(candidates, kept, Streams.of(0), held)
     loss = log_loss(knows(data, 2.0), held)
     assert choice.table[2][1] == pytest.approx(float(loss[torch.isfinite(loss)].mean()))
 
