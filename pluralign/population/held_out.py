@@ -97,7 +97,13 @@ def held_out_losses(
     little about which of two settings is better.
     """
     if held is not None:
-        return torch.stack([log_loss(fit(some(data, streams)), held) for fit in candidates.values()])
+        kept = some(data, streams)
+        if kept is not data:  # raters who were left out would be judged as strangers
+            assert kept.rater_ids is not None
+            assert held.rater_ids is not None
+            left = {name for name, count in zip(kept.rater_ids, kept.counts.tolist()) if count}
+            held = held.take(torch.tensor([name in left for name in held.rater_ids])[held.rater])
+        return torch.stack([log_loss(fit(kept), held) for fit in candidates.values()])
     repeats = min(4, -(-FEW // max(len(data), 1)))
     found = []
     for repeat in range(repeats):

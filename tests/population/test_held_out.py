@@ -156,6 +156,19 @@ def test_choose_asks_the_answers_that_it_is_given():
     assert seen == [len(data)] * 2
 
 
+def test_a_part_of_large_data_is_judged_by_its_own_raters(monkeypatch):
+    import pluralign.population.held_out as held_out
+
+    data = led(100)
+    kept, held = hold_out(data, Streams.of(0))
+    monkeypatch.setattr(held_out, "some", lambda data, streams: data.take(data.rater < 10))
+    seen = []
+    fit = lambda part: seen.append(part) or knows(part, 2.0)
+    losses = held_out.held_out_losses({1: fit, 2: fit}, kept, Streams.of(0), held)
+    assert torch.isfinite(losses[0]).nonzero()[:, 0].tolist() == list(range(10))
+    assert seen[0] is seen[1]  # one part for all candidates
+
+
 def test_a_cautious_choice_takes_the_first_that_is_not_worse_than_noise():
     data = led()
     at = lambda *sizes: {size: lambda part, s=size: knows(part, s) for size in sizes}
