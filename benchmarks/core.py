@@ -165,6 +165,74 @@ def imports() -> dict[str, Any]:
     return found
 
 
+# Per answer, accuracy and log loss, as the sets' own notes give them: for pooled, the number of camps nearest to
+# what is chosen here, and normal tastes (low rank on texts); then the best of any model there.
+BASELINES = {
+    "car_choice": {
+        "pooled": {"seen all": (0.706, 0.579), "unseen 10": (0.694, 0.580)},
+        "camps": {"seen all": (0.729, 0.543), "unseen 10": (0.731, 0.546)},
+        "hierarchical": {"seen all": (0.753, 0.507), "unseen 5": (0.731, 0.540), "unseen 10": (0.750, 0.514)},
+        "best": {"seen all": (0.753, 0.507), "unseen 10": (0.750, 0.514)},
+    },
+    "card_choice": {
+        "pooled": {"seen all": (0.732, 0.556), "unseen 10": (0.747, 0.533)},
+        "camps": {"seen all": (0.777, 0.490), "unseen 10": (0.793, 0.465)},
+        "hierarchical": {"seen all": (0.775, 0.508), "unseen 5": (0.771, 0.506), "unseen 10": (0.790, 0.483)},
+        "best": {"seen all": (0.777, 0.490), "unseen 10": (0.793, 0.465)},
+    },
+    "driving_pedestrian": {
+        "pooled": {"seen all": (0.560, 0.686), "unseen 0": (0.416, 0.779)},
+        "camps": {"seen all": (0.885, 0.381), "unseen 10": (0.894, 0.390)},
+        "hierarchical": {"seen all": (0.853, 0.342), "unseen 5": (0.844, 0.415), "unseen 10": (0.869, 0.358)},
+        "best": {"seen all": (0.885, 0.316), "unseen 10": (0.894, 0.358)},
+    },
+    "convincing_args": {
+        "pooled": {"seen all": (0.807, 0.425), "unseen 10": (0.791, 0.448)},
+        "camps": {"seen all": (0.815, 0.422), "unseen 10": (0.790, 0.448)},
+        "hierarchical": {"seen all": (0.818, 0.407), "unseen 10": (0.791, 0.450)},
+        "best": {"seen all": (0.821, 0.400), "unseen 10": (0.793, 0.448)},
+    },
+    "civic_votes": {
+        "pooled": {"seen all": (0.741, 0.516), "unseen 10": (0.737, 0.530)},
+        "camps": {"seen all": (0.784, 0.448), "unseen 10": (0.769, 0.489)},
+        "hierarchical": {"seen all": (0.803, 0.430), "unseen 5": (0.759, 0.505), "unseen 10": (0.762, 0.494)},
+        "best": {"seen all": (0.803, 0.430), "unseen 10": (0.770, 0.486)},
+    },
+}
+
+
+def beside(name: str, table: Any, chosen: str) -> list[dict[str, Any]]:
+    """Figures of a leaderboard beside the set's own; `errors` is the difference in standard errors, + is better."""
+    rows = []
+    for member, cells in BASELINES.get(name, {}).items():
+        for cell, figures in cells.items():
+            raters, answers = cell.split()
+            for metric, figure, sign in zip(("accuracy", "log_loss"), figures, (1, -1), strict=True):
+                mine = table[
+                    (table.population == (chosen if member == "best" else member))
+                    & (table.raters == raters)
+                    & (table.answers.astype(str) == answers)
+                    & (table.metric == f"{metric}_per_answer")
+                ]
+                if len(mine) != 1:
+                    continue
+                value, low, high = (float(mine[c].iloc[0]) for c in ("value", "low", "high"))
+                error = (high - low) / 3.92
+                rows.append(
+                    {
+                        "set": name,
+                        "member": f"chosen ({chosen}) against the best" if member == "best" else member,
+                        "cell": cell,
+                        "metric": metric,
+                        "value": value,
+                        "standard_error": error,
+                        "baseline": figure,
+                        "errors": sign * (value - figure) / error,
+                    }
+                )
+    return rows
+
+
 def real() -> dict[str, Any]:
     """The leaderboard on the five real sets; figures beside those of the sets' own baselines are in docs."""
     from pluralign import leaderboard
@@ -179,6 +247,7 @@ def real() -> dict[str, Any]:
         rows = board.table[board.table.metric.isin(["accuracy", "log_loss", "calibration_error"])]
         found[folder.name] = {
             "seconds": time.monotonic() - begun,
+            "beside": beside(folder.name, board.table, board.verdict["chosen"]),
             "verdict": board.verdict,
             "rows": rows[["population", "raters", "answers", "metric", "value", "low", "high"]].to_dict(
                 "records"
