@@ -13,8 +13,10 @@ from pluralign.policies.learner import Learner, Policy, Progress
 from pluralign.policies.lottery import Lottery
 from pluralign.population.voices import Voices
 from pluralign.rewards.transforms import Scale, relative_gain
-from pluralign.rewards.welfare import Nash, Welfare
+from pluralign.rewards.welfare import Nash, Welfare, WorstOff
 from pluralign.streams import Seed, Streams
+
+CAUTION = 0.8  # how far weights stay near the safest ones; .6 to .9 need about as many rounds
 
 
 @dataclass
@@ -65,34 +67,62 @@ class Field:
         return self.matrix[-1]
 
     def respond(self, welfare: Welfare, rounds: int, tolerance: float | None) -> None:
-        """Best responses to the weights that explain the best lottery so far, until none helps."""
+        """Best responses to the weights that explain the best lottery so far, until none can help.
+
+        Where the welfare has kinks these weights jump about, so they are drawn towards the weights with the lowest
+        bound met so far (Wentges 1997), less after each round that such caution has wasted.
+        """
+        mix = best_mix(self.matrix, welfare, self.voices.weight)
+        present = (self.voices.weight > 0).double()
+        safe = present / present.sum() if isinstance(welfare, WorstOff) else mix.weight
+        bound, wasted, best = float("inf"), 0, 0
         for _ in range(rounds):
-            mix = best_mix(self.matrix, welfare, self.voices.weight)
-            self.find(mix.weight, mix.chance)
-            lottery = torch.einsum("p,peg->eg", mix.chance, torch.stack(self.returns[:-1]))
-            ahead = (self.scale(self.returns[-1]) - self.scale(lottery)) @ mix.weight
-            self.gaps.append(float(ahead.mean()))
+            caution = 0.0 if welfare.smooth else CAUTION ** (1 + wasted)
+            asked = caution * safe + (1 - caution) * mix.weight
+            paid = self.find(asked, mix.chance)
+            size = float((self.matrix.amax(0) - self.matrix.amin(0)).max())
+            helps = float((paid - mix.returns) @ mix.weight) > 1e-12 * size
+            wasted = 0 if helps else wasted + 1
+            if welfare.smooth:
+                safe, best, floor = asked, len(self.policies) - 1, mix
+            else:
+                # No lottery is worth more than what the best response to any such weights is paid under them.
+                if float(paid @ asked) < bound:
+                    bound, safe, best = float(paid @ asked), asked, len(self.policies) - 1
+                floor = best_mix(self.matrix, welfare, self.voices.weight)
+            chance = torch.nn.functional.pad(floor.chance, (0, len(self.policies) - len(floor.chance)))
+            lottery = torch.einsum("p,peg->eg", chance, torch.stack(self.returns))
+            ahead = self.scale(self.returns[best]) @ safe - self.scale(lottery) @ floor.weight
             exact = len(ahead) == 1
             error = 0.0 if exact else float(ahead.std()) / len(ahead) ** 0.5
-            spread = float((self.matrix.amax(0) - self.matrix.amin(0)).max())
-            enough = (1e-9 if exact else 0.01) * spread if tolerance is None else tolerance
+            self.gaps.append(float(ahead.mean()))
+            enough = (1e-9 if exact else 0.01) * size if tolerance is None else tolerance
             if self.gaps[-1] <= enough + error:
                 return
+            mix = best_mix(self.matrix, welfare, self.voices.weight) if welfare.smooth else floor
 
     def lottery(self, welfare: Welfare) -> Lottery:
-        """The best lottery over all policies found, its chances chosen on episodes that chose no policy."""
-        matrix = self.matrix
+        """The best lottery over all policies found, its chances chosen on episodes that chose no policy.
+
+        A policy counts with one standard error less than its mean: of two ways to be as fair, a coin between two
+        sure policies is known to be, and one whose favours depend on the first state only if these were typical.
+        """
+        matrix, error = self.matrix, torch.zeros_like(self.matrix)
         if any(len(r) > 1 for r in self.returns):
             number = self.streams.number("held out")
             fresh = [self.learner.returns(p, self.voices, seed=number).double() for p in self.policies]
             matrix = self.scale(torch.stack([r.mean(0) for r in fresh]))
-        mix = best_mix(matrix, welfare, self.voices.weight)
+            error = torch.stack([r.std(0) / len(r) ** 0.5 if len(r) > 1 else 0 * r[0] for r in fresh])
+            error = error * self.scale.factor
+        mix = best_mix(matrix - error, welfare, self.voices.weight)
+        returns = mix.chance @ matrix
         diagnostics = {
             "scale_shift": self.scale.shift,
             "scale_factor": self.scale.factor,
             "matrix": matrix,
-            "returns": mix.returns,
-            "value": mix.value,
+            "error": error,
+            "returns": returns,
+            "value": float(welfare.value(returns, self.voices.weight)),
             "weight": mix.weight,
             "asked": torch.stack(self.asked),
             "gaps": list(self.gaps),

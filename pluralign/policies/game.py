@@ -73,7 +73,9 @@ def _planes(matrix: Tensor, cuts: Tensor) -> tuple[Tensor, Tensor]:
     policies, planes = len(matrix), len(cuts)
     # Subtract and divide what changes no lottery, so that the solver's tolerances mean the same for all units.
     pays = (matrix @ cuts.T).numpy()
-    low, size = pays.mean(), max(float(np.ptp(pays)), 1e-300)
+    low, size = pays.mean(), float(np.ptp(pays))
+    if size <= 1e-12 * float(np.abs(pays).max()):  # policies that differ by rounding only
+        size = 1.0
     table = np.concatenate([-((pays - low) / size).T, np.ones((planes, 1))], 1)
     found = linprog(  # type: ignore[call-overload]
         np.append(np.zeros(policies), -1.0),

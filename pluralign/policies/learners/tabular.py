@@ -39,21 +39,23 @@ class Table:
     horizon: int = 100
 
     def __post_init__(self) -> None:
+        for name in ("transition", "start", "factors"):
+            object.__setattr__(self, name, getattr(self, name).double())
         total = self.transition.sum(-1)
-        off = ((total > 1 + 1e-9) | (self.transition < 0).any(-1)).nonzero()
+        off = ((total > 1 + 1e-6) | (self.transition < 0).any(-1)).nonzero()
         if len(off):
             s, a = off[0].tolist()
             raise ValueError(
                 f"`transition` rows must be chances that sum to one at most; {len(off)} are not, first state {s}, "
                 f"action {a}: {float(total[s, a])}."
             )
-        if abs(float(self.start.sum()) - 1) > 1e-9 or bool((self.start < 0).any()):
+        if abs(float(self.start.sum()) - 1) > 1e-6 or bool((self.start < 0).any()):
             raise ValueError(
                 f"`start` must be chances that sum to one, got {float(self.start.sum())} in total."
             )
         if not 0 <= self.discount <= 1:
             raise ValueError(f"`discount` must be in [0, 1], got {self.discount}; give 0.99, not a horizon.")
-        if self.discount == 1 and bool((total >= 1 - 1e-9).all()):
+        if self.discount == 1 and bool((total >= 1 - 1e-6).all()):
             raise ValueError("With `discount` 1 and no end the returns are infinite; see `unrolled`.")
         if not bool(torch.isfinite(self.factors).all()):
             raise ValueError("`factors` must be finite.")
