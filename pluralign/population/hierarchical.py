@@ -37,7 +37,7 @@ class Hierarchical:
             1, 2, 4 by held-out likelihood. Narrow utilities (up to 64 features) have a full covariance.
         ridge: for wide utilities, 1 / variance of the weights of the common worth and of the directions.
         temper: factor on the fitted covariance; "auto" chooses among 1, 1/2, 1/4 by held-out likelihood.
-            Directions estimated from the very answers they explain overstate how far raters differ.
+            Directions estimated from the very answers they explain overstate how far raters differ. For "laplace".
         draws: tastes that describe each rater.
         rounds: EM rounds at most.
         strength: pseudo-raters behind the prior guess that raters hardly differ (an inverse Wishart); keeps the
@@ -72,6 +72,11 @@ class Hierarchical:
         streams = Streams.of(seed)
         worth = self.utility.start(data, width=None, generator=streams("start"))
         if isinstance(worth, LinearWorth) and is_wide(worth):
+            if self.method != "laplace":
+                raise ValueError(
+                    f"`method` {self.method!r} takes up to 64 features, these options have {worth.width} (an own worth "
+                    'of each option counted); use method="laplace", or describe the options by fewer features.'
+                )
             return self._fit_wide(data, streams, held)
         if not isinstance(worth, LinearWorth):
             worth = narrowed(self.utility, self.rule, data, streams)

@@ -275,3 +275,13 @@ def test_settings_that_are_none():
 def test_streams_of_the_methods_are_named():
     """A generator gives one number; the rest is by name, so chains differ."""
     assert Streams.of(0).number("nuts", 0) != Streams.of(0).number("nuts", 1)
+
+
+@pytest.mark.parametrize("method", ["svi", "nuts"])
+def test_wide_options_are_not_fitted_by_another_method_without_a_word(method):
+    data = asked()
+    wide = dataclasses.replace(
+        data, options=Items(torch.randn(14, 80, generator=torch.Generator().manual_seed(0)))
+    )
+    with pytest.raises(ValueError, match="takes up to 64 features"):
+        Hierarchical(method=method).fit(wide)
