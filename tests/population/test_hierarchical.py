@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pluralign.choice import Luce, RaoKupper
-from pluralign.data import Items
+from pluralign.data import Comparisons, Items
 from pluralign.population.hierarchical import Hierarchical
 from pluralign.population.laplace import laplace_em, quadrature_check
 from pluralign.population.prior import Gaussian, inverse, normal_grid
@@ -279,9 +279,13 @@ def test_streams_of_the_methods_are_named():
 
 @pytest.mark.parametrize("method", ["svi", "nuts"])
 def test_wide_options_are_not_fitted_by_another_method_without_a_word(method):
-    data = asked()
-    wide = dataclasses.replace(
-        data, options=Items(torch.randn(14, 80, generator=torch.Generator().manual_seed(0)))
+    draw = torch.Generator().manual_seed(0)
+    slate, rater = questions(100, 12, 16, 0)
+    wide = Comparisons.pairs(
+        Items(torch.randn(100, 80, generator=draw)),
+        *slate.T,
+        rater,
+        torch.rand(len(rater), generator=draw).round(),
     )
     with pytest.raises(ValueError, match="takes up to 64 features"):
         Hierarchical(method=method).fit(wide)
