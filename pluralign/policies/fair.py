@@ -144,9 +144,15 @@ def prepared(
     if scale == "relative":
         best = torch.stack(field.means).amax(0)
         field.scale = relative_gain(random.mean(0), best, names=voices.names)
-    elif scale != "none":
-        raise ValueError(f'`scale` must be "relative" or "none", got {scale!r}.')
     return field
+
+
+def check_settings(rounds: int, scale: str) -> None:
+    """Raise before anything long is trained."""
+    if rounds < 1:
+        raise ValueError(f"`rounds` must be at least 1, got {rounds}.")
+    if scale not in ("relative", "none"):
+        raise ValueError(f'`scale` must be "relative" or "none", got {scale!r}.')
 
 
 @dataclass(frozen=True)
@@ -162,6 +168,9 @@ class Fair:
     rounds: int = 100
     scale: Literal["relative", "none"] = "relative"
     tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        check_settings(self.rounds, self.scale)
 
     def optimise(
         self, learner: Learner, voices: Voices, seed: Seed = 0, progress: Progress | None = None

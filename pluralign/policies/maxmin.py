@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pluralign.policies.fair import Field, prepared
+from pluralign.policies.fair import Field, check_settings, prepared
 from pluralign.policies.learner import Learner, Progress
 from pluralign.policies.lottery import Lottery
 from pluralign.population.voices import Voices
@@ -49,8 +49,9 @@ class MaxMin:
     spread: float | None = None
 
     def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise ValueError(f"`rounds` must be at least 1, got {self.rounds}.")
+        check_settings(self.rounds, self.scale)
+        if self.play not in ("oracle", "hedge"):
+            raise ValueError(f'`play` must be "oracle" or "hedge", got {self.play!r}.')
         if self.spread is not None and not self.spread > 0:
             raise ValueError(f"`spread` must be positive, got {self.spread}; None measures it.")
 

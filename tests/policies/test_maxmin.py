@@ -8,12 +8,14 @@ from worlds import GROUPS, bandit, voices, worlds
 
 from pluralign.policies import (
     Fair,
+    Learner,
     Lottery,
     MaxMin,
     PerStepMin,
     Single,
     Table,
     Tabular,
+    TabularPolicy,
     best_mix,
     load_policy,
     maxmin_value,
@@ -284,3 +286,71 @@ def test_lotteries_draw_one_policy_for_an_episode():
 def test_relative_gain_by_hand():
     scale = relative_gain(torch.tensor([1.0, 0.0]), torch.tensor([3.0, 0.5]))
     near(scale(torch.tensor([[2.0, 0.5]])), [[0.5, 1.0]], 0)
+
+
+class Sampled:
+    """Answers with the best of four known ways: serve one camp, serve the other, or by the toss of a coin that
+    falls once per episode; the fourth is worse for both. Returns are episodes, not expectations."""
+
+    def __init__(self):
+        self.asked = []
+        self.first = Tabular(bandit(torch.eye(4)))
+
+    def improve(self, voices, weight, *, seed=0, start=None, progress=None):
+        self.asked.append(weight)
+        way = 2 if float((weight - 0.5).abs().max()) < 0.1 else int(weight.argmax())
+        return TabularPolicy(torch.eye(4, dtype=torch.float64)[way][None])
+
+    def random(self):
+        return TabularPolicy(torch.eye(4, dtype=torch.float64)[3][None])
+
+    def returns(self, policy, voices, *, seed=0):
+        way, episodes = int(policy.chance.argmax()), 64
+        coin = torch.rand(episodes, generator=torch.Generator().manual_seed(seed % 2**31)) < 0.5
+        left = {
+            0: torch.ones(episodes),
+            1: torch.zeros(episodes),
+            2: coin.double(),
+            3: torch.zeros(episodes),
+        }[way]
+        right = torch.zeros(episodes) if way == 3 else 1 - left
+        return torch.stack([left, right], 1).double()
+
+
+def test_a_sure_lottery_is_preferred_to_one_that_needs_typical_episodes():
+    learner = Sampled()
+    assert isinstance(learner, Learner)
+    lottery = MaxMin().optimise(learner, voices(2), seed=0)
+    # The tossed coin comes out uneven over 64 episodes; an even draw between sure policies does not.
+    assert [int(p.chance.argmax()) for p in lottery.policies] == [0, 1]
+    near(lottery.chance, [0.5, 0.5], 1e-9)
+    # Sampled returns end the search once nothing helps beyond their noise.
+    assert len(learner.asked) == 3
+
+
+def test_one_voice_is_simply_served():
+    learner, one = Tabular(bandit(GROUPS[:1])), known_voices([[1.0]])
+    for play in ("oracle", "hedge"):
+        lottery = MaxMin(play=play, rounds=5).optimise(learner, one)
+        near(lottery.returns(learner, one)[0], [1.0], 1e-9)
+
+
+def test_rounding_of_single_precision_is_accepted():
+    transition = torch.full((3, 2, 3), 1 / 3)
+    factors = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).expand(3, 2, 2)
+    world = Table(transition, torch.full((3,), 1 / 3), factors, 0.9)
+    assert world.start.dtype == torch.float64
+    value = MaxMin(scale="none").optimise(Tabular(world), voices(2)).diagnostics["value"]
+    assert value == pytest.approx(5.0, abs=1e-5)  # half of 1 / (1 - 0.9) each
+
+
+def test_settings_are_checked():
+    with pytest.raises(ValueError, match="at least 1"):
+        MaxMin(rounds=0)
+    with pytest.raises(ValueError, match="positive"):
+        MaxMin(spread=0.0)
+    # The type checker of the tests speaks first, else it would be a ValueError.
+    with pytest.raises((ValueError, TypeError), match="relative"):
+        Fair(scale="absolute")
+    with pytest.raises((ValueError, TypeError), match="hedge"):
+        MaxMin(play="gamble")
