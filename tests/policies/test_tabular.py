@@ -159,6 +159,9 @@ def test_policy_of_another_world():
     ):
         with pytest.raises(ValueError, match="another world"):
             use()
+    for observation in (np.zeros((4, 2)), np.array([0, 1])):
+        with pytest.raises(ValueError, match="another world"):
+            learner.random().act(observation, generator=np.random.default_rng(0))
 
 
 def test_wrong_worlds():

@@ -128,7 +128,14 @@ class TabularPolicy:
 
     def act(self, observation: np.ndarray, *, generator: np.random.Generator | None = None) -> np.ndarray:
         """(B,) or (B, 1) states to (B,) actions."""
-        state = np.asarray(observation).reshape(len(observation)).astype(np.int64)
+        states = len(self.chance)
+        state = np.asarray(observation)
+        if state.size != len(state) or (state < 0).any() or (state >= states).any():
+            raise ValueError(
+                f"observations must be (B,) numbers of states below {states}, got shape {state.shape}; the policy "
+                "belongs to another world."
+            )
+        state = state.reshape(-1).astype(np.int64)
         chance = self.chance.numpy()[state]
         if (chance.max(1) == 1).all():
             return chance.argmax(1)
