@@ -25,8 +25,8 @@ class MaxMin:
 
     - "oracle" (default): to the worst weights for the policies so far, the dual of that game (double oracle,
       McMahan et al. 2003; the same as column generation for the linear programme), held near those with the lowest
-      bound. Starts from every voice's own best policy and stops once no best response can help: after one round or
-      two for two camps, tens of rounds for eight. With exact best responses it ends at the exact optimum.
+      bound. Starts from every voice's own best policy and stops once no best response can help: tens of rounds to be
+      exact, one or two where returns are sampled and camps are two. With exact best responses it ends at the exact optimum.
     - "hedge": multiplicative weights, always all rounds. With exact best responses the average over all rounds is
       within `gap` of the optimum (Freund & Schapire 1999; the constant is in Cesa-Bianchi & Lugosi 2006, theorem
       2.2), and the matrix game only improves on the average. Comes nearer in the first ten rounds if voices are many.

@@ -52,7 +52,7 @@ def test_is_a_learner():
 
 
 def test_ppo_learns_a_line(left):
-    """Four thousand steps, a third of a second, find the goal; it takes ten times as many to run at full speed."""
+    """Four thousand steps, a third of a second, find the goal, if not yet the full speed."""
     chance = FAST.returns(FAST.random(), PAIR).mean(0)
     got = FAST.returns(left, PAIR).mean(0)
     assert float(got[0]) > float(chance[0]) + 0.7 * (best() - float(chance[0]))
