@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import torch
 
-Seed = int | torch.Generator
-
 
 @dataclass(frozen=True)
 class Streams:
@@ -15,7 +13,7 @@ class Streams:
     base: int
 
     @staticmethod
-    def of(seed: "Seed | Streams") -> "Streams":
+    def of(seed: "Seed") -> "Streams":
         """Read a seed as users give it: an int, or a torch.Generator (of which one number is drawn).
 
         Raises:
@@ -41,3 +39,6 @@ class Streams:
     def below(self, *names: object) -> "Streams":
         """The family for a part of the work, for example one restart."""
         return Streams(self.number(*names))
+
+
+Seed = int | torch.Generator | Streams

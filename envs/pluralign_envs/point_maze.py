@@ -30,7 +30,9 @@ MAZE = Maze(
 
 @dataclass(frozen=True)
 class PointMaze:
-    """Two slide joints, forces in newtons. A puck of 20 g with 0.3 N s/m of drag settles within 0.1 s at
+    """A puck that is pushed through a maze with a red and a blue goal; nobody can be at both.
+
+    Two slide joints, forces in newtons. A puck of 20 g with 0.3 N s/m of drag settles within 0.1 s at
     3.3 m/s per newton: full force for one step of 0.15 s carries it one cell, which is the twin's step."""
 
     maze: Maze = MAZE

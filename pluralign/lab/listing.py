@@ -50,7 +50,8 @@ def _worlds() -> list[tuple[str, str]]:
         from pluralign_envs.catalogue import WORLDS
     except ImportError as problem:
         raise ValueError(f"worlds need more packages ({problem}); install the extra `control`.") from None
-    return [(name, _first(world)) for name, world in WORLDS.items()]
+    factors = lambda world: ", ".join(f"{f.name} ({f.unit})" for f in world.factors)
+    return [(name, f"{_first(world)} Factors: {factors(world)}.") for name, world in WORLDS.items()]
 
 
 def _first(kind: Any) -> str:

@@ -63,8 +63,8 @@ class Maze:
         share: of the people who want the red goal; the others want the blue one.
         rationality: factor on the utils of a segment before Luce's rule; larger means fewer mistakes.
         lapse: chance that an answer is a guess.
-        segments: pieces of trajectory to choose pairs from. steps: of 0.1 s, per piece.
-        seeds: independent repetitions; with more than one, the report has intervals over seeds too.
+        segments: pieces of trajectory to choose pairs from. steps: of 0.15 s, per piece.
+        seeds: independent repetitions, 3 by default and 1 in a quick run; from 3 on, intervals are over seeds.
         seed: the first one.
         quick: train policies for half the steps or less: in about a minute, a little worse.
     """
@@ -77,11 +77,13 @@ class Maze:
     lapse: float = 0.05
     segments: int = 400
     steps: int = 25
-    seeds: int = 1
+    seeds: int | None = None
     seed: int = 0
     quick: bool = False
 
     def __post_init__(self) -> None:
+        if self.seeds is None:
+            object.__setattr__(self, "seeds", 1 if self.quick else 3)
         for name in ("people", "asked", "newcomers", "segments", "steps", "seeds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
@@ -94,11 +96,12 @@ class Maze:
 
         begun = time.monotonic()
         run = Run.open(out, {"command": "experiment maze", **asdict(self)}, overwrite)
-        bar = Bar(total=self.seeds * 8 + 1)
+        seeds = range(self.seed, self.seed + (self.seeds or 1))
+        bar = Bar(total=len(seeds) * 7 + 1)
         try:
             bar.stage("the exact answer on the tabular twin", lambda: run.stage("twin", _twin))
-            for seed in range(self.seed, self.seed + self.seeds):
-                self._once(run, seed, bar)
+            for seed in seeds:
+                self._once(run, seed, f"seed {seed}: " if len(seeds) > 1 else "", bar)
         finally:
             bar.close()
         run.record("seconds", time.monotonic() - begun, group="this sitting")
@@ -127,11 +130,10 @@ class Maze:
             streams=Streams(seed).below("people"),
         )
 
-    def _once(self, run: Run, seed: int, bar: "Bar") -> None:
+    def _once(self, run: Run, seed: int, at: str, bar: "Bar") -> None:
         answers = self.answers(seed)
         learner = self.learner()
         streams = Streams(seed)
-        at = f"seed {seed}: " if self.seeds > 1 else ""
         run.stage(f"answers-{seed}", lambda stage: _write_answers(stage, answers))
         told = bar.stage(
             at + "fitting four populations",
@@ -179,7 +181,6 @@ class Maze:
                 lambda s: _judge(s, learner, policies, answers, chosen, told["chosen"], seed),
             ),
         )
-        bar.stage(at + "writing", lambda: None)
 
 
 def truth() -> Voices:
@@ -216,7 +217,7 @@ def _write_answers(stage: Stage, answers: Answers) -> dict[str, Any]:
     write(answers.train, stage.folder / "train")
     return {
         "people": len(answers.met),
-        "camps": torch.bincount(answers.met.group).tolist(),
+        "camps": torch.bincount(answers.camps).tolist(),
         "answers": len(answers.train),
         "newcomers": len(answers.new),
     }
@@ -224,7 +225,7 @@ def _write_answers(stage: Stage, answers: Answers) -> dict[str, Any]:
 
 def _fit(stage: Stage, answers: Answers, seed: int) -> dict[str, Any]:
     """Fit all populations; how well they predict, whom they put where; which one predicts best."""
-    group, count = answers.met.group, len(answers.met)
+    group, count = answers.camps, len(answers.met)
     told: dict[str, Any] = {"members": {}, "known": list(KNOWN), "group": group.tolist()}
     held: dict[str, Tensor] = {}
     place = torch.arange(len(answers.pool)) % (len(answers.pool) // len(answers.new))
@@ -347,8 +348,7 @@ def _judge(
         _note(stage, told, what, gained, seed)
         told["paths"][what] = _paths(learner, policy, number)
     met = _served(learner, policies["personal"], belief.known(answers.train).mean, answers.met, scale, number)
-    group = answers.met.group
-    assert group is not None
+    group = answers.camps
     columns = [met[group == camp].reshape(-1) for camp in range(2)]
     size = max(len(c) for c in columns)
     padded = torch.stack([torch.cat([c, torch.full((size - len(c),), torch.nan)]) for c in columns], 1)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pluralign.data.comparisons import Comparisons
 from pluralign.data.options import Segments
@@ -33,6 +34,12 @@ class Answers:
     test: Comparisons
     pool: Comparisons
     fresh: Comparisons
+
+    @property
+    def camps(self) -> Tensor:
+        """(R,) the true camp of each person met."""
+        assert self.met.group is not None
+        return self.met.group
 
 
 def wander(count: int, steps: int, streams: Streams) -> Segments:
@@ -71,7 +78,7 @@ def wander(count: int, steps: int, streams: Streams) -> Segments:
     stacked = {name: torch.as_tensor(np.stack(rows, 1)) for name, rows in seen.items()}
     return Segments(
         stacked["factors"].float(),
-        dt=0.1,
+        dt=0.15,
         observation=stacked["observation"].float(),
         action=stacked["action"].float(),
         ids=tuple(f"s{n:04d}" for n in range(count)),

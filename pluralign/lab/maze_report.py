@@ -209,7 +209,7 @@ def _draw_maze(ax: Any) -> None:
     from pluralign.lab.maze_people import WORLD
 
     plan = pluralign_envs.layout(WORLD)
-    left, low, right, high = np.asarray(plan.bounds, dtype=float)
+    left, low, wide, tall = np.asarray(plan.bounds, dtype=float)
     for x, y, width, height in np.asarray(plan.walls):
         ax.add_patch(Rectangle((x, y), width, height, facecolor=GREY, edgecolor="none", alpha=0.45))
     x, y, width, height = np.asarray(plan.start, dtype=float)
@@ -218,8 +218,8 @@ def _draw_maze(ax: Any) -> None:
     )
     for name, (x, y) in plan.goals.items():
         ax.add_patch(Circle((x, y), 0.45, facecolor="none", edgecolor=CAMPS[name], linewidth=2.5))
-    ax.set_xlim(left, right)
-    ax.set_ylim(low, high)
+    ax.set_xlim(left, left + wide)
+    ax.set_ylim(low, low + tall)
     ax.set_aspect("equal")
     ax.grid(False)
     ax.set_xticks([])

@@ -4,22 +4,39 @@ from pluralign.policies.best import PerStepMin, Single
 from pluralign.policies.fair import Fair
 from pluralign.policies.game import Mix, best_mix
 from pluralign.policies.learner import Learner, Personal, Policy, Progress, Simulator, discounted
-from pluralign.policies.learners import Table, Tabular, TabularPolicy, unrolled
+from pluralign.policies.learners import (
+    PPO,
+    NetworkPolicy,
+    PersonalNetwork,
+    PersonalTable,
+    RandomPolicy,
+    Table,
+    Tabular,
+    TabularPolicy,
+    unrolled,
+)
 from pluralign.policies.learners.lp import Solution, maxmin_value
 from pluralign.policies.lottery import Lottery
 from pluralign.policies.maxmin import MaxMin
+from pluralign.policies.personalised import Personalised
 from pluralign.policies.saving import load_policy
 
 __all__ = [
+    "PPO",
     "Fair",
     "Learner",
     "Lottery",
     "MaxMin",
     "Mix",
+    "NetworkPolicy",
     "PerStepMin",
     "Personal",
+    "PersonalNetwork",
+    "PersonalTable",
+    "Personalised",
     "Policy",
     "Progress",
+    "RandomPolicy",
     "Simulator",
     "Single",
     "Solution",

@@ -49,25 +49,34 @@ class Field:
         if self.progress is not None:
             self.progress(1)
 
-    def find(self, weight: Float[Tensor, " G"]) -> Float[Tensor, " G"]:
-        """Add the best response to voice weights (on the scale), and say what it pays."""
-        mine = self.scale.voices(self.voices)
-        # The policy that is best for these weights so far is the natural place to go on from.
-        start = self.policies[int((self.matrix @ weight).argmax())] if self.policies else None
-        number = self.streams.number("improve", len(self.policies))
+    def find(
+        self, weight: Float[Tensor, " G"], chance: Float[Tensor, " P"] | None = None
+    ) -> Float[Tensor, " G"]:
+        """Add the best response to voice weights (on the scale), and say what it pays.
+
+        The learner goes on from the policies that are played with some `chance`, or from the one that is best for
+        these weights so far.
+        """
+        place = self.matrix @ weight
+        kept = [int(place.argmax())] if chance is None else chance.nonzero()[:, 0].tolist()
+        start = tuple(self.policies[p] for p in sorted(kept, key=lambda p: -float(place[p])))
+        mine, number = self.scale.voices(self.voices), self.streams.number("improve", len(self.policies))
         self.add(self.learner.improve(mine, weight, seed=number, start=start), weight)
         return self.matrix[-1]
 
-    def respond(self, welfare: Welfare, rounds: int, tolerance: float) -> None:
+    def respond(self, welfare: Welfare, rounds: int, tolerance: float | None) -> None:
         """Best responses to the weights that explain the best lottery so far, until none helps."""
         for _ in range(rounds):
             mix = best_mix(self.matrix, welfare, self.voices.weight)
-            self.find(mix.weight)
+            self.find(mix.weight, mix.chance)
             lottery = torch.einsum("p,peg->eg", mix.chance, torch.stack(self.returns[:-1]))
             ahead = (self.scale(self.returns[-1]) - self.scale(lottery)) @ mix.weight
-            error = float(ahead.std() / len(ahead) ** 0.5) if len(ahead) > 1 else 0.0
             self.gaps.append(float(ahead.mean()))
-            if self.gaps[-1] <= tolerance + error:
+            exact = len(ahead) == 1
+            error = 0.0 if exact else float(ahead.std()) / len(ahead) ** 0.5
+            spread = float((self.matrix.amax(0) - self.matrix.amin(0)).max())
+            enough = (1e-9 if exact else 0.01) * spread if tolerance is None else tolerance
+            if self.gaps[-1] <= enough + error:
                 return
 
     def lottery(self, welfare: Welfare) -> Lottery:
@@ -122,7 +131,7 @@ class Fair:
     welfare: Welfare = dataclass_field(default_factory=Nash)
     rounds: int = 100
     scale: Literal["relative", "none"] = "relative"
-    tolerance: float = 1e-9
+    tolerance: float | None = None
 
     def optimise(
         self, learner: Learner, voices: Voices, seed: Seed = 0, progress: Progress | None = None

@@ -87,6 +87,7 @@ def _planes(matrix: Tensor, cuts: Tensor) -> tuple[Tensor, Tensor]:
     )
     if found.status != 0:
         raise RuntimeError(f"the matrix game was not solved: {found.message}")
+    assert found.x is not None
     chance = torch.as_tensor(found.x[:-1]).clamp_min(0.0)
     multiplier = torch.as_tensor(-found.ineqlin.marginals).clamp_min(0.0)
     return chance / chance.sum(), (multiplier / multiplier.sum()) @ cuts

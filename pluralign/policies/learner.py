@@ -1,6 +1,6 @@
 """The contract between optimisers (MaxMin, Single, Personalised) and what finds good policies (tabular, PPO)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,11 +25,15 @@ class Policy(Protocol):
     def save(self, folder: str | Path) -> None: ...
 
 
+Start = Policy | Sequence[Policy] | None
+
+
 @runtime_checkable
 class Learner(Protocol):
     """Frozen settings of a way to find good policies in one world.
 
-    `improve` returns the best policy found for the reward sum_g weight[g] r_g, going on from `start` if that helps.
+    `improve` returns the best policy found for the reward sum_g weight[g] r_g. It may go on from `start`: one policy,
+    or several, of which the one that does best where an episode begins is the one to begin with.
     `returns` is (E, G), the discounted return of E episodes for every voice; an exact learner returns its
     expectation, (1, G). Equal seeds mean equal episodes where that is possible, so that policies are compared on
     the same luck.
@@ -41,7 +45,7 @@ class Learner(Protocol):
         weight: Float[Tensor, " G"],
         *,
         seed: Seed = 0,
-        start: Policy | None = None,
+        start: Start = None,
         progress: Progress | None = None,
     ) -> Policy: ...
 
@@ -70,6 +74,13 @@ class Personal(Protocol):
     ) -> np.ndarray: ...
 
     def of(self, z: Float[Tensor, " Z"]) -> Policy: ...
+
+
+def several(start: Start) -> tuple[Policy, ...]:
+    """The policies to go on from, none, one or many."""
+    if start is None:
+        return ()
+    return tuple(start) if isinstance(start, Sequence) else (start,)
 
 
 def discounted(voices: Voices, segments: Segments, discount: float) -> Float[Tensor, "E G"]:

@@ -36,7 +36,8 @@ class MaxMin:
         scale: "relative" puts each voice on 0 = a random policy, 1 = its own best policy. Voices come in
             units that nobody can compare; "none" takes them as they are, and then the smallest unit decides.
         play: see above.
-        tolerance: a best response must be better by this, on the scale used, beyond its standard error.
+        tolerance: a best response must be better than the lottery by this, on the scale used, beyond its standard
+            error; None: by rounding where returns are exact, by a hundredth of their spread where sampled.
         spread: largest minus smallest return of a voice, on the scale used, for "hedge"; None measures it on the
             random policy and the voices' own best ones.
     """
@@ -44,7 +45,7 @@ class MaxMin:
     rounds: int = 100
     scale: Literal["relative", "none"] = "relative"
     play: Literal["oracle", "hedge"] = "oracle"
-    tolerance: float = 1e-9
+    tolerance: float | None = None
     spread: float | None = None
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -89,7 +90,7 @@ class Camps:
             tolerance=max(self.tolerance, 0.1),
         )
         groups, choice = choose(
-            {g: lambda part, g=g: draft._fit(part, streams.below(g), g, ridge) for g in sizes},
+            {g: partial(draft._fit, streams=streams.below(g), groups=g, ridge=ridge) for g in sizes},
             data,
             streams.below("groups"),
             held,
@@ -98,7 +99,10 @@ class Camps:
         notes["groups_table"] = choice.table
         if self.ridge == "auto":
             ridge, choice = choose(
-                {r: lambda part, r=r: draft._fit(part, streams.below(groups), groups, r) for r in RIDGES},
+                {
+                    r: partial(draft._fit, streams=streams.below(groups), groups=groups, ridge=r)
+                    for r in RIDGES
+                },
                 data,
                 streams.below("ridge"),
                 held,
@@ -144,8 +148,8 @@ class Camps:
         flat = torch.zeros(1, rows.width, dtype=torch.float64)
         pooled = crowd(rows, flat, ridge=max(1e-6, min(ridge, 1.0)), tolerance=1e-6)[0]
         if groups == 1:
-            total = float(rows.log_prob(pooled[None]).sum())
-            return pooled[None], torch.ones(1, dtype=torch.float64), total
+            alone = float(rows.log_prob(pooled[None]).sum())
+            return pooled[None], torch.ones(1, dtype=torch.float64), alone
         start = _starts(few, pooled, groups, self.restarts, streams)
         share = torch.full(start.shape[:2], 1 / groups, dtype=torch.float64)
         if self.restarts > 2 or few is not rows:
@@ -164,8 +168,8 @@ class Camps:
         pooled = common_taste(data, worth, self.rule, min(ridge, 1.0))
         incidence = Incidence.of(data, worth, self.rule)
         if groups == 1:
-            value, _, _ = incidence.derivatives(pooled.numpy()[:, None])
-            return pooled[None], torch.ones(1, dtype=torch.float64), float(value.sum())
+            own = incidence.weighted(incidence.derivatives(pooled.numpy()[:, None])[0])
+            return pooled[None], torch.ones(1, dtype=torch.float64), float(own.sum())
         lean = narrowed(self.utility, self.rule, data, streams.below("narrow"))
         seed = replace(self, ridge=1.0, sweeps=40)
         rows = Rows.of(data, lean.basis(data.options), self.rule)
@@ -177,10 +181,8 @@ class Camps:
             taste = crowd_wide(
                 incidence, taste, weight[:, rater], ridge=ridge, centre=pooled, sweeps=8, tolerance=1e-7
             )
-            value = torch.from_numpy(incidence.derivatives(taste.numpy().T)[0])
-            if data.weight is not None:
-                value = value * data.weight.double()
-            panel = torch.zeros(groups, data.raters, dtype=value.dtype).index_add_(1, rater, value)
+            value = torch.from_numpy(incidence.weighted(incidence.derivatives(taste.numpy().T)[0]))
+            panel = torch.zeros(groups, data.raters, dtype=torch.float64).index_add_(1, rater, value)
             share = _shares(weight, data.counts > 0)
             weight = _responsibility(panel, share, self.hard)
             total = float(torch.logsumexp(panel + share.log()[:, None], 0).sum())

@@ -43,8 +43,11 @@ if TYPE_CHECKING:
 
 WIDE = 5.0  # prior standard deviations, in units
 PARTICLES = 4
-POPULATIONS = 256  # populations drawn to correct the guide
-INNER = 32  # tastes per rater and population, for the chance of the rater's answers
+POPULATIONS = 512  # populations drawn to correct the guide
+INNER = 32  # tastes per rater and population from the guide, and as many from the population
+TAILS = 6.0  # degrees of freedom of the draws that are corrected
+WIDER = 0.8  # times 1 / sqrt(U): how much farther they are spread than the guide
+AT_ONCE = 1 << 20  # numbers per piece
 FULL = 100  # up to this many numbers of the population the guide knows all their correlations
 
 
@@ -150,7 +153,7 @@ class Start:
 
     @staticmethod
     def of(settings: "Hierarchical", data: Comparisons, worth: Worth) -> "Start":
-        from pluralign.population.hierarchical import laplace_em
+        from pluralign.population.laplace import laplace_em
 
         rows = Rows.of(data, worth.basis(data.options).double(), settings.rule)
         found = laplace_em(rows, settings.rounds, settings.strength, anchored=False)
@@ -184,6 +187,12 @@ def svi(
         elbo = -torch.tensor([fit.step() for _ in range(settings.steps)], dtype=torch.float64)
         found = guide.settled()
         noise = torch.randn(POPULATIONS, population.size, dtype=torch.float64)
+        # Student's t, and wider than the guide, whose tails are too thin to be corrected by weights.
+        shrink = (
+            torch.distributions.Chi2(torch.tensor(TAILS, dtype=torch.float64)).sample((POPULATIONS, 1))
+            / TAILS
+        )
+        noise = noise / shrink.sqrt()
         with torch.no_grad():
             return _corrected(settings, start, found, noise, elbo)
 
@@ -198,14 +207,48 @@ class _Settled:
     power: Float[Tensor, "R Z Z"]
     pull: Float[Tensor, "R Z"]
 
-    def rater(self, value: dict[str, Tensor], noise: Float[Tensor, "S R Z"]) -> tuple[Tensor, Tensor]:
-        """Tastes (S, R, Z) from the guide given a population, and log prior - log guide of each (S, R)."""
+    def rater(self, value: dict[str, Tensor], noise: Float[Tensor, "*s R Z"]) -> tuple[Tensor, Tensor]:
+        """Tastes (*b, R, Z) from the guide given populations, and log prior - log guide of each (*b, R).
+
+        The axes of the populations and of the noise broadcast.
+        """
         side = self.population.root(value)
         middle, factor = _conditional(self.power, self.pull, value["mean"], side)
         tail = torch.linalg.solve_triangular(factor.mT, noise[..., None], upper=True)[..., 0]
         inner = middle + tail
-        log = (noise.square().sum(-1) - inner.square().sum(-1)) / 2
-        return value["mean"] + inner @ side.mT, log - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        log = (noise.square().sum(-1) - inner.square().sum(-1)) / 2 - _log_size(factor)
+        return _taste(value["mean"], side, inner), log
+
+    def evidence(
+        self, rows: Rows, value: dict[str, Tensor], noise: Float[Tensor, "S R Z"]
+    ) -> Float[Tensor, "P R"]:
+        """Log-chance of each rater's answers in each population: an average over tastes, without bias.
+
+        Half of the tastes are from the guide, half from the population itself, weighted by the mixture of both: people
+        who always answer the same way have a tail that is the population's, too thick for the guide alone.
+        """
+        value = _at(value, torch.arange(len(value["mean"])), 2)
+        side = self.population.root(value)
+        middle, factor = _conditional(self.power, self.pull, value["mean"], side)
+        guided = middle + torch.linalg.solve_triangular(factor.mT, noise[..., None], upper=True)[..., 0]
+        inner = torch.cat([guided, noise.expand_as(guided)], 1)
+        white = (factor.mT @ (inner - middle)[..., None])[..., 0]
+        over = (
+            _log_size(factor) + (inner.square().sum(-1) - white.square().sum(-1)) / 2
+        )  # log guide - log prior
+        taste = _taste(value["mean"], side, inner)
+        chance = own_log_prob(rows, taste.flatten(0, 1)).reshape(over.shape)
+        return torch.logsumexp(chance - torch.logaddexp(over, torch.zeros_like(over)), 1) - math.log(
+            len(noise)
+        )
+
+
+def _taste(mean: Tensor, side: Tensor, inner: Tensor) -> Tensor:
+    return mean + (inner[..., None, :] @ side.mT)[..., 0, :]
+
+
+def _log_size(factor: Tensor) -> Tensor:
+    return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
 def _conditional(power: Tensor, pull: Tensor, mean: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
@@ -285,28 +328,25 @@ def _corrected(
 ) -> tuple[Gaussian, Draws, dict[str, object]]:
     """Populations from the guide, weighted by their chance; then tastes given some of these populations.
 
-    The chance of a rater's answers in a population is an average over tastes from the guide, without bias, so the
-    weights are right on average (Beaumont 2003).
+    The chances of raters' answers are averages without bias, so the weights are right on average (Beaumont 2003).
     """
     population, rows = start.population, start.rows
-    many = guide.centre + noise @ guide.spread.T
+    many = guide.centre + (1 + WIDER / population.size**0.5) * noise @ guide.spread.T
     inner = normal_grid(INNER, rows.width)[:, None].expand(-1, rows.raters, -1)
-    evidence = torch.empty(len(many), rows.raters, dtype=torch.float64)
     value, stretch = population.parts(many)
-    for p in range(len(many)):
-        taste, log = guide.rater({name: part[p] for name, part in value.items()}, inner)
-        evidence[p] = torch.logsumexp(log + own_log_prob(rows, taste), 0) - math.log(INNER)
-    log = population.log_prior(value, stretch) + evidence.sum(1) + noise.square().sum(1) / 2
+    pieces = torch.arange(len(many)).split(max(1, AT_ONCE // (2 * inner.numel())))
+    evidence = torch.cat([guide.evidence(rows, _at(value, some, 0), inner) for some in pieces])  # (P, R)
+    log = population.log_prior(value, stretch) + evidence.sum(1)
+    log = log + (TAILS + population.size) / 2 * torch.log1p(noise.square().sum(1) / TAILS)
     k_hat = tail_index(log)
     weight = torch.softmax(log, 0).clamp_max(len(log) ** -0.5)
     weight = weight / weight.sum()
     notes = _bound_notes(elbo)
     warnings = list(notes["warnings"])
     if k_hat > 0.7:
-        weight = torch.full_like(weight, 1 / len(weight))
         warnings.append(
-            f"the normal guide misses the population's posterior (k-hat {k_hat:.2f}, above 0.7), so its draws are "
-            'used uncorrected; compare with method="nuts".'
+            f"the normal guide misses the population's posterior (k-hat {k_hat:.2f}, above 0.7), so it is corrected in "
+            'part only; compare with method="nuts".'
         )
     mean, covariance = _moments(population, value, weight)
     draws = _tastes(settings, guide, rows, value, evidence, weight)
@@ -332,16 +372,19 @@ def _tastes(
     chosen = torch.searchsorted(weight.cumsum(0), reach).clamp_max(len(weight) - 1)
     grid = normal_grid(settings.draws, rows.width)[:, None].expand(-1, rows.raters, -1)
     if settings.draws == 1:
-        middle = {name: part[0] for name, part in guide.population.parts(guide.centre[None])[0].items()}
-        return Draws(guide.rater(middle, 0 * grid)[0], torch.ones(1, rows.raters, dtype=torch.float64))
-    found = [
-        guide.rater({name: part[p] for name, part in value.items()}, grid[s : s + 1])
-        for s, p in enumerate(chosen.tolist())
-    ]
-    taste = torch.cat([z for z, _ in found])
-    log = torch.cat([log for _, log in found]) + own_log_prob(rows, taste) - evidence[chosen]
+        return Draws(
+            guide.rater(guide.population.parts(guide.centre)[0], 0 * grid)[0],
+            torch.ones(1, rows.raters, dtype=torch.float64),
+        )
+    taste, log = guide.rater(_at(value, chosen, 1), grid)
+    log = log + own_log_prob(rows, taste) - evidence[chosen]
     share = torch.softmax(log, 0).clamp_max(settings.draws**-0.5)
     return Draws(taste, share / share.sum(0))
+
+
+def _at(value: dict[str, Tensor], index: Tensor, axes: int) -> dict[str, Tensor]:
+    """These populations, with axes behind them for draws and raters."""
+    return {name: part[index][(slice(None), *(None,) * axes)] for name, part in value.items()}
 
 
 def _moments(
@@ -362,7 +405,7 @@ def _bound_notes(elbo: Float[Tensor, "T"]) -> dict[str, Any]:
     parts = torch.stack([part.mean() for part in elbo.tensor_split(20)])
     noise = float(elbo[-len(elbo) // 10 :].std() / (len(elbo) / 20) ** 0.5)
     rise = float(parts[-1] - parts[-3])
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if rise > 4 * noise + 0.1:
         warnings = (f"the bound still rose by {rise:.1f} nats in the last tenth; give more `steps`.",)
     return {"elbo": tuple(parts.tolist()), "warnings": warnings}
@@ -435,8 +478,8 @@ def nuts(
         value, _ = population.parts(u)
         noise = torch.stack([c["noise"] for c in chains])
         flat = {name: part.flatten(0, 1) for name, part in value.items()}
-        each = [{name: part[t] for name, part in flat.items()} for t in range(len(flat["mean"]))]
-        taste = torch.cat([guide.rater(v, n[None])[0] for v, n in zip(each, noise.flatten(0, 1))])
+        everything = torch.arange(len(flat["mean"]))
+        taste = guide.rater(_at(flat, everything, 1), noise.flatten(0, 1))[0]
         root = population.root(value)
         told = [value["mean"], value["scale"].log(), (root @ root.mT).flatten(2)]
         told.append(taste.reshape(*u.shape[:2], -1))

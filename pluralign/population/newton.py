@@ -146,7 +146,9 @@ def _group_modes(
         step = solve(curvature, gradient)
         gain = (step * gradient).sum(-1) / 2
         if float(gain.max()) <= tolerance:
-            mode = mode + step  # nothing to gain for the value, but it squares the error of the mode
+            # Nothing to gain for the objective, but it squares the error of the mode; the likelihood follows.
+            value = value + ((gradient + (mode - mean) @ precision) * step).sum(1)
+            mode = mode + step
             break
         share = torch.ones_like(objective)
         for _ in range(20):

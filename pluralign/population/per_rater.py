@@ -1,6 +1,7 @@
 """Per rater: everybody has a taste of their own and tells nothing about anybody else."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
@@ -59,6 +60,6 @@ class PerRater:
         if self.ridge != "auto":
             return solve(data, float(self.ridge))
         ridge, choice = choose(
-            {r: lambda part, r=r: solve(part, r) for r in RIDGES}, data, streams.below("ridge"), held
+            {r: partial(solve, ridge=r) for r in RIDGES}, data, streams.below("ridge"), held
         )
         return solve(data, ridge, {"ridge": ridge, "ridge_table": choice.table})

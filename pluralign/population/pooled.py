@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -53,7 +54,7 @@ class Pooled:
         ridge = self.ridge
         if ridge == "auto":
             ridge, choice = choose(
-                {r: lambda part, r=r: self._solve(part, worth, r) for r in RIDGES},
+                {r: partial(self._solve, worth=worth, ridge=r) for r in RIDGES},
                 data,
                 streams.below("ridge"),
                 held,

@@ -15,6 +15,10 @@ FORMAT = 1
 HOME = "pluralign."  # only classes of this package are ever built from a file
 
 
+class Refused(ValueError):
+    """A file that is whole but not for this package to read."""
+
+
 def pack(value: Any, tensors: dict[str, Tensor], path: str = "belief") -> Any:
     """A JSON tree for `value`; tensors go to `tensors` under their path."""
     if isinstance(value, Tensor):
@@ -61,13 +65,14 @@ def unpack(tree: Any, tensors: dict[str, Tensor]) -> Any:
         return float(tree["float"])
     module, name = tree["class"].split(":")
     if not module.startswith(HOME) or not name.isidentifier():
-        raise ValueError(
+        raise Refused(
             f"the file names the class {tree['class']!r}, which is not of this package; not loaded."
         )
     kind = getattr(importlib.import_module(module), name)
     if not dataclasses.is_dataclass(kind):
-        raise ValueError(f"{tree['class']!r} is not a settings or result class; not loaded.")
-    return kind(**{k: unpack(v, tensors) for k, v in tree["fields"].items()})
+        raise Refused(f"{tree['class']!r} is not a settings or result class; not loaded.")
+    fields = {k: unpack(v, tensors) for k, v in tree["fields"].items()}
+    return kind(**fields)  # type: ignore[operator]
 
 
 def save(belief: Any, folder: Path) -> None:
@@ -101,8 +106,9 @@ def load(folder: str | Path) -> Any:
         FileNotFoundError: no belief lies there.
         ValueError: the file is from another version, damaged, or names foreign classes.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
+
+    from pluralign.population.belief import Belief
 
     folder = Path(folder)
     if not (folder / "belief.json").is_file():
@@ -113,12 +119,20 @@ def load(folder: str | Path) -> Any:
         tree = json.loads((folder / "belief.json").read_text())
         if not isinstance(tree, dict) or tree.get("format") != FORMAT:
             found = tree.get("format") if isinstance(tree, dict) else tree
-            raise ValueError(
+            raise Refused(
                 f"{folder} was written in format {found!r}, this version reads format {FORMAT}; fit and save again."
             )
-        return unpack(tree["belief"], load_file(folder / "belief.safetensors"))
-    except (json.JSONDecodeError, SafetensorError, KeyError) as problem:
-        raise ValueError(f"{folder} is damaged ({problem}); fit and save the belief again.") from None
+        belief = unpack(tree["belief"], load_file(folder / "belief.safetensors"))
+    except Refused:
+        raise
+    except Exception as problem:  # whatever a damaged file makes of the constructors
+        what = next(iter(str(problem).splitlines()), "").rstrip(".")[:200]
+        raise ValueError(
+            f"{folder} is damaged ({type(problem).__name__}: {what}); fit and save the belief again."
+        ) from None
+    if not isinstance(belief, Belief):
+        raise ValueError(f"{folder} is damaged (it holds no belief); fit and save the belief again.")
+    return belief
 
 
 def same(a: Any, b: Any) -> bool:

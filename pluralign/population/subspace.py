@@ -4,6 +4,7 @@ import torch
 
 from pluralign.choice import ChoiceRule
 from pluralign.data.comparisons import Comparisons
+from pluralign.population.laplace import laplace_em
 from pluralign.population.pooled import common_taste
 from pluralign.population.prior import Gaussian, inverse, normal_grid, root
 from pluralign.population.rows import Rows
@@ -55,8 +56,6 @@ def refined(
 
     Given draws of the tastes f_r, the answers are a convex problem in the directions W: worth = X W (1, f_r).
     """
-    from pluralign.population.hierarchical import laplace_em
-
     full = utility.start(data, width=None, generator=streams("start"))
     assert isinstance(full, LinearWorth)
     incidence = Incidence.of(data, full, rule)

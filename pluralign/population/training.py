@@ -17,11 +17,12 @@ from pluralign.choice import ChoiceRule
 from pluralign.data.comparisons import ABSENT, Comparisons
 from pluralign.population.held_out import hold_out
 from pluralign.streams import Streams
+from pluralign.utility import Worth
 from pluralign.utility.mlp import MLPWorth
 
 
 def train(
-    worth: MLPWorth,
+    worth: Worth,
     z: Float[Tensor, "S Z"],
     rule: ChoiceRule,
     data: Comparisons,
@@ -47,6 +48,8 @@ def train(
     Returns:
         the trained worth, shares (S,), and notes: epochs run, held-out log-likelihood per answer per restart.
     """
+    if not isinstance(worth, MLPWorth):
+        raise TypeError(f"{type(worth).__name__} has no layers to train; use Linear or MLP as the utility.")
     kept, held = hold_out(data, streams.below("early stopping"), share=0.15)
     if not len(held):
         kept = held = data

@@ -80,6 +80,10 @@ class Incidence:
         diagonal = torch.diagonal(bend, dim1=-2, dim2=-1)
         return value.numpy(), slope.numpy(), diagonal.numpy()
 
+    def weighted(self, value: np.ndarray) -> np.ndarray:
+        """Values (C, M) times the weights of the answers."""
+        return value if self.weight is None else value * self.weight
+
     def back(self, slope: np.ndarray) -> np.ndarray:
         """Slopes (C, M, J) summed into tastes (Z, C)."""
         flat = slope.reshape(len(slope), -1).T

@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pluralign.data.options import Segments
-from pluralign.policies.learner import Policy, Progress, checked_weight
+from pluralign.policies.learner import Policy, Progress, Start, checked_weight, several
 from pluralign.policies.saving import save_policy
 from pluralign.population.voices import Voices
 from pluralign.streams import Seed, Streams
+from pluralign.utility import Worth
 
 
 @dataclass(frozen=True)
@@ -168,14 +169,16 @@ class Tabular:
         weight: Float[Tensor, " G"],
         *,
         seed: Seed = 0,
-        start: Policy | None = None,
+        start: Start = None,
         progress: Progress | None = None,
     ) -> TabularPolicy:
-        """The best policy; among equals the one closest to `start`, else the action listed first."""
+        """The best policy, exactly. A (first) `start` that is already best is kept."""
         del seed
         reward = self.rewards(voices) @ checked_weight(weight, voices)
         states, actions = reward.shape
-        choice = torch.zeros(states, dtype=torch.long) if start is None else self._checked(start).argmax(1)
+        choice = torch.zeros(states, dtype=torch.long)
+        for first in several(start)[:1]:
+            choice = self._checked(first).argmax(1)
         here = torch.arange(states)
         for _ in range(10 * states + 100):
             value = self._solve(self.table.transition[here, choice], reward[here, choice])
@@ -199,6 +202,19 @@ class Tabular:
         """(1, G) expected discounted returns, exact."""
         del seed
         return torch.einsum("sa,sag->g", self.occupancy(policy), self.rewards(voices))[None]
+
+    def personalise(
+        self,
+        worth: Worth,
+        tastes: Float[Tensor, "K Z"],
+        *,
+        seed: Seed = 0,
+        start: Start = None,
+        progress: Progress | None = None,
+    ) -> "PersonalTable":
+        """Nothing to train: the best policy for a taste is worked out when it is asked for."""
+        del tastes, seed, start, progress
+        return PersonalTable(self, worth)
 
     def occupancy(self, policy: Policy) -> Float[Tensor, "S A"]:
         """Discounted expected number of times that each action is taken in each state."""
@@ -254,3 +270,37 @@ class Tabular:
 
 
 __all__ = ["Table", "Tabular", "TabularPolicy", "unrolled"]
+
+
+@dataclass(frozen=True)
+class PersonalTable:
+    """The exactly best policy for every taste."""
+
+    learner: Tabular
+    worth: Worth
+
+    def of(self, z: Float[Tensor, " Z"]) -> TabularPolicy:
+        """The policy for one taste; its size does not matter."""
+        one = torch.ones(1, dtype=torch.float64)
+        return self.learner.improve(Voices(self.worth, z[None].double(), one), one)
+
+    def act(
+        self,
+        observation: np.ndarray,
+        z: Float[Tensor, "*B Z"],
+        *,
+        generator: np.random.Generator | None = None,
+    ) -> np.ndarray:
+        """(B,) states to (B,) actions that serve taste z, (Z,) for all or (B, Z) for each."""
+        if z.dim() == 1:
+            return self.of(z).act(observation, generator=generator)
+        if len(z) != len(observation):
+            raise ValueError(
+                f"`z` must be one taste or one for each of the {len(observation)} observations, got {len(z)}."
+            )
+        kinds, mine = torch.unique(z, dim=0, return_inverse=True)
+        action = np.zeros(len(observation), dtype=np.int64)
+        for k, kind in enumerate(kinds):
+            rows = (mine == k).numpy()
+            action[rows] = self.of(kind).act(np.asarray(observation)[rows], generator=generator)
+        return action

@@ -1,0 +1,288 @@
+"""Proximal policy optimisation (Schulman et al. 2017) by Stable-Baselines3, paid by voices."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pluralign.data.options import Segments
+from pluralign.policies.learner import Policy, Progress, Start, checked_weight, discounted, several
+from pluralign.policies.learners.batch import Price, World, made, played, stable_class
+from pluralign.policies.learners.imitation import Shown, best_of, imitate, joined
+from pluralign.policies.learners.network import NetworkPolicy, PersonalNetwork
+from pluralign.policies.saving import save_policy
+from pluralign.population.voices import Voices
+from pluralign.rewards.transforms import Gauge
+from pluralign.streams import Seed, Streams
+from pluralign.utility import Worth
+
+
+@dataclass(frozen=True)
+class PPO:
+    """Trains many copies of a world in one process on one thread; equal seeds give equal policies, bit for bit.
+
+    Rewards are divided by the running spread of their discounted sums, so that their unit does not matter.
+
+    The defaults solve `pluralign/PointMaze-v0` to within two percent of what ten times the steps reach.
+
+    Attributes:
+        world: an id registered with gymnasium, or a function from N to a vector environment of N copies that
+            resets in the same step. Each step publishes `info["factors"]`.
+        steps: of the simulator, for one `improve` from scratch. again: the same when it goes on from policies.
+        personal: the same for `personalise`. Zero steps stop after imitation.
+        discount: per step; the same for training and for `returns`.
+        copies, span: every copy makes `span` steps between two updates.
+        hidden, learning_rate (falls to zero), epochs, batch, trace (lambda of generalised advantages), clip, entropy:
+            of the method.
+        noise: standard deviation of the first actions, in their own unit. noise_again: the same when going on.
+        episodes: for `returns`. longest: steps of an episode at most.
+    """
+
+    world: World
+    steps: int = 100_000
+    again: int = 50_000
+    personal: int = 100_000
+    discount: float = 0.97
+    copies: int = 32
+    span: int = 64
+    hidden: tuple[int, ...] = (64, 64)
+    learning_rate: float = 2e-3
+    epochs: int = 5
+    batch: int = 256
+    trace: float = 0.95
+    clip: float = 0.2
+    entropy: float = 0.0
+    noise: float = 1.0
+    noise_again: float = 0.4
+    episodes: int = 256
+    longest: int = 1000
+
+    @staticmethod
+    def quick(world: World, **settings: Any) -> "PPO":
+        """A third of the training, and imitation alone where there is something to go on from: for a first look."""
+        return PPO(world, **{"steps": 40_000, "again": 0, "personal": 0, "episodes": 128, **settings})
+
+    def improve(
+        self,
+        voices: Voices,
+        weight: Float[Tensor, " G"],
+        *,
+        seed: Seed = 0,
+        start: Start = None,
+        progress: Progress | None = None,
+    ) -> NetworkPolicy:
+        """Train for the weighted sum of the voices, from a random network or from what the best of `start` did.
+
+        Why several: a reward that mixes two goals has a good policy for each of them alone, and gradients find no
+        way from there to "it depends on where you are". So a network first imitates, for each first state, the
+        policy that got most from it.
+        """
+        streams, weight = Streams.of(seed), checked_weight(weight, voices)
+        taste = voices.mixed(weight.to(voices.z))
+        price: Price = lambda factors, _: (voices.worth.steps(torch.as_tensor(factors)) @ taste).numpy()
+        shown = None
+        if several(start):
+            seen = [self.rollout(p, self.episodes, seed=streams.number("shown")) for p in several(start)]
+            shown = best_of(seen, price, self.discount)
+        steps = self.steps if shown is None else self.again
+        return self._train(price, np.zeros((1, 0)), steps, streams, shown, progress)
+
+    def random(self) -> "RandomPolicy":
+        """Uniformly random actions."""
+        env = made(self.world, 1)
+        space = env.single_action_space
+        env.close()
+        if hasattr(space, "n"):
+            return RandomPolicy(torch.zeros(0), torch.zeros(0), int(space.n))
+        return RandomPolicy(torch.as_tensor(space.low), torch.as_tensor(space.high))
+
+    def returns(self, policy: Policy, voices: Voices, *, seed: Seed = 0) -> Float[Tensor, "E G"]:
+        """(E, G) discounted returns of `episodes` episodes."""
+        return discounted(voices, self.rollout(policy, self.episodes, seed=seed), self.discount)
+
+    def rollout(self, policy: Policy, episodes: int, *, seed: Seed = 0) -> Segments:
+        """Episodes from reset to end, all at once; equal seeds give equal first states."""
+        streams = Streams.of(seed)
+        env = made(self.world, episodes)
+        generator = np.random.default_rng(streams.number("act"))
+        try:
+            act = lambda observation: policy.act(observation, generator=generator)
+            with one_thread():
+                seen = played(env, act, seed=streams.number("episodes") % 2**31, longest=self.longest)
+            names = tuple(getattr(env, "factor_names", ()))
+        finally:
+            env.close()
+        mask = seen["mask"]
+        return Segments(
+            seen["factors"],
+            None if bool(mask.all()) else mask,
+            observation=seen["observation"].float(),
+            action=seen["action"].float(),
+            names=names,
+        )
+
+    def personalise(
+        self,
+        worth: Worth,
+        tastes: Float[Tensor, "K Z"],
+        *,
+        seed: Seed = 0,
+        start: Start = None,
+        progress: Progress | None = None,
+    ) -> PersonalNetwork:
+        """One network for all tastes: each episode serves one of `tastes`, which the network is told.
+
+        Every taste is paid in units of its own spread over the steps of a random policy: who reports in units ten
+        times as large gets the same policy and takes no attention from others. From `start` the network first
+        imitates, for every taste and first state, the policy that got most; without, a taste whose goal was not
+        found while others' were may never be served, as the network has learned to go elsewhere.
+        """
+        streams = Streams.of(seed)
+        gauge = Gauge.of(worth, self._typical().factors.flatten(0, 1))
+        unit, told = gauge.unit(tastes), gauge.direction(tastes)
+        price: Price = lambda factors, who: torch.einsum(
+            "nz,nz->n", worth.steps(torch.as_tensor(factors)), unit[who]
+        ).numpy()
+        shown = None
+        if several(start):
+            seen = [self.rollout(p, 64, seed=streams.number("shown")) for p in several(start)]
+            # A few tastes say enough about where to begin.
+            some = torch.randperm(len(tastes), generator=streams("whom to imitate"))[:32].tolist()
+            shown = joined([best_of(seen, price, self.discount, who, told[who]) for who in some])
+        network = self._train(price, told.numpy(), self.personal, streams, shown, progress)
+        return PersonalNetwork(network, gauge)
+
+    def _typical(self) -> Segments:
+        """What random actions lead to; always the same episodes, so that scales do not depend on a seed."""
+        return self.rollout(self.random(), self.copies)
+
+    def _train(
+        self,
+        price: Price,
+        tastes: np.ndarray,
+        steps: int,
+        streams: Streams,
+        shown: Shown | None,
+        progress: Progress | None,
+    ) -> NetworkPolicy:
+        from stable_baselines3 import PPO as StablePPO
+        from stable_baselines3.common.callbacks import BaseCallback
+
+        class Tell(BaseCallback):
+            def _on_step(self) -> bool:
+                return True
+
+            def _on_rollout_end(self) -> None:
+                if progress is not None:
+                    progress(self.training_env.num_envs * self.model.n_steps)  # type: ignore[attr-defined]
+
+        env = made(self.world, self.copies)
+        try:
+            space = env.single_action_space
+            centre, scale = self._scales(env)
+            paid = stable_class()(
+                env,
+                price,
+                centre=centre.numpy(),
+                scale=scale.numpy(),
+                tastes=tastes,
+                discount=self.discount,
+                rng=np.random.default_rng(streams.number("who is served")),
+                seed=streams.number("train") % 2**31,
+                known=np.zeros(0) if shown is None else shown.running.numpy(),
+            )
+            with one_thread(), quiet_globals():
+                trainer = StablePPO(
+                    "MlpPolicy",
+                    paid,
+                    learning_rate=lambda left: self.learning_rate * left,
+                    n_steps=self.span,
+                    batch_size=self.batch,
+                    n_epochs=self.epochs,
+                    gamma=self.discount,
+                    gae_lambda=self.trace,
+                    clip_range=self.clip,
+                    ent_coef=self.entropy,
+                    policy_kwargs={
+                        "net_arch": list(self.hidden),
+                        "log_std_init": float(np.log(self.noise if shown is None else self.noise_again)),
+                    },
+                    seed=streams.number("stable baselines") % 2**31,
+                    device="cpu",
+                )
+                if shown is not None:
+                    read = torch.cat([((shown.observation - centre) / scale).float(), shown.told.float()], 1)
+                    imitate(trainer.policy, read, shown.action, shown.ahead / paid.unit)
+                if steps:
+                    trainer.learn(steps, callback=Tell())
+            state = {name: x.detach().clone() for name, x in trainer.policy.state_dict().items()}
+        finally:
+            env.close()
+        counted = hasattr(space, "n")
+        low = torch.zeros(0) if counted else torch.as_tensor(space.low)
+        high = torch.zeros(0) if counted else torch.as_tensor(space.high)
+        told = torch.zeros(tastes.shape[1]) if tastes.shape[1] else None
+        return NetworkPolicy(state, self.hidden, centre, scale, low, high, told)
+
+    def _scales(self, env: Any) -> tuple[Tensor, Tensor]:
+        space = env.single_observation_space
+        if space.shape is None or len(space.shape) != 1:
+            raise ValueError(f"observations must be one row of numbers, got the space {space}; flatten them.")
+        seen = self._typical()
+        assert seen.observation is not None
+        rows = seen.observation.flatten(0, 1)
+        if seen.mask is not None:
+            rows = rows[seen.mask.flatten()]
+        return rows.mean(0), rows.std(0).clamp_min(1e-3)
+
+
+@dataclass(frozen=True)
+class RandomPolicy:
+    """Uniformly random actions: numbers between low and high, or one of `count`."""
+
+    low: Float[Tensor, " A"]
+    high: Float[Tensor, " A"]
+    count: int = 0
+
+    def act(self, observation: np.ndarray, *, generator: np.random.Generator | None = None) -> np.ndarray:
+        if generator is None:
+            raise ValueError(
+                "this policy draws its actions: give act(..., generator=np.random.default_rng(0))."
+            )
+        if self.count:
+            return generator.integers(self.count, size=len(observation))
+        size = (len(observation), len(self.low))
+        return generator.uniform(self.low.numpy(), self.high.numpy(), size).astype(np.float32)
+
+    def save(self, folder: Any) -> None:
+        """Write JSON + safetensors into a new folder."""
+        save_policy(self, folder)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Small networks are slower on many threads, and their sums are then added in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def quiet_globals() -> Iterator[None]:
+    """Stable-Baselines3 seeds and draws from the global streams: put them back as they were."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)

@@ -1,0 +1,73 @@
+"""Normal tastes by EM with Laplace's approximation per rater; and the exact evidence on a grid, to check it by."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pluralign.population.newton import modes
+from pluralign.population.prior import inverse
+from pluralign.population.rows import Bucket, Rows, buckets
+
+
+def laplace_em(
+    rows: Rows, rounds: int, strength: float, *, anchored: bool, tolerance: float = 1e-4
+) -> tuple[Tensor, Tensor, Tensor, Tensor, int, float]:
+    """Mean, covariance, and every rater's mode and curvature, by EM with Laplace's approximation.
+
+    Args:
+        anchored: the first coordinate is the common worth: its mean stays at one, the others' at zero.
+
+    Returns:
+        mean (Z,), covariance (Z, Z), mode (R, Z), curvature (R, Z, Z), rounds run, log evidence in nats.
+    """
+    groups: list[Bucket] = buckets(rows)
+    width = rows.width
+    eye = torch.eye(width, dtype=rows.x.dtype)
+    present = torch.bincount(rows.rater, minlength=rows.raters) > 0
+    count = int(present.sum())
+    mean = torch.zeros(width, dtype=rows.x.dtype)
+    if anchored:
+        mean[0] = 1.0
+    # A typical answer should be worth a few utils at most under the first guess.
+    guess = eye * min(1.0, 0.5 * width / max(rows.contrast, 1e-12))
+    covariance = guess
+    mode: Tensor | None = None
+    evidence = -torch.inf
+    done = 0
+    for done in range(1, rounds + 1):
+        precision = inverse(covariance)
+        mode, curvature, fit = modes(
+            groups, rows.rule, mean, precision, rows.raters, start=mode, sweeps=20 if done == 1 else 4
+        )
+        gap = mode - mean
+        pull = torch.einsum("rx,xy,ry->r", gap, precision, gap)
+        size = torch.logdet(precision) - torch.logdet(curvature)
+        new = float((fit - pull / 2 + size / 2)[present].sum())
+        if done > 3 and abs(new - evidence) < tolerance * count:
+            evidence = new
+            break
+        evidence = new
+        spread = torch.cholesky_inverse(torch.linalg.cholesky(curvature))
+        if not anchored:
+            mean = mode[present].sum(0) / (count + 1e-3)
+        gap = (mode - mean)[present]
+        moment = spread[present].sum(0) + gap.T @ gap
+        covariance = (moment + strength * 0.1 * guess) / (count + strength)
+    precision = inverse(covariance)
+    mode, curvature, _ = modes(groups, rows.rule, mean, precision, rows.raters, start=mode)
+    return mean, covariance, mode, curvature, done, evidence
+
+
+def quadrature_check(rows: Rows, mean: Float[Tensor, " Z"], covariance: Float[Tensor, "Z Z"]) -> Tensor:
+    """(R,) log evidence per rater by a dense grid, for one or two dimensions; an oracle for tests."""
+    width = len(mean)
+    axis = torch.linspace(-8, 8, 401 if width == 1 else 161, dtype=mean.dtype)
+    mesh = torch.stack(torch.meshgrid(*[axis] * width, indexing="ij"), -1).reshape(-1, width)
+    step = float(axis[1] - axis[0])
+    log = (
+        -mesh.square().sum(1) / 2
+        - width / 2 * torch.log(torch.tensor(2 * torch.pi))
+        + width * torch.log(torch.tensor(step))
+    )
+    z = mean + mesh @ torch.linalg.cholesky(covariance).T
+    return torch.logsumexp(rows.log_prob(z) + log[:, None], 0)
