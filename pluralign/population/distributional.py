@@ -2,6 +2,8 @@
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -69,7 +71,7 @@ class Distributional:
             return self._fit(data, worth, streams, int(self.members))
         draft = replace(self, restarts=min(2, self.restarts), sweeps=min(self.sweeps, 60), tolerance=0.1)
         count, choice = choose(
-            {g: lambda part, g=g: draft._fit(part, worth, streams.below(g), g) for g in SIZES},
+            {g: partial(draft._fit, worth=worth, streams=streams.below(g), count=g) for g in SIZES},
             data,
             streams.below("members"),
             held,
@@ -143,7 +145,7 @@ def _em(
     return best
 
 
-def calibration_error(belief: Belief, data: Comparisons) -> float:
+def calibration_error(belief: Any, data: Comparisons) -> float:
     """Mean squared gap between the population's share of each question's first place and the share observed.
 
     Answers to the same question are counted together, and the noise of so many votes, p (1 - p) / (n - 1), is

@@ -1,7 +1,7 @@
 """Drifting: tastes that change while people answer. A random walk over the time of the answers."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,7 +10,8 @@ from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.held_out import choose
-from pluralign.population.hierarchical import Hierarchical, laplace_em
+from pluralign.population.hierarchical import Hierarchical
+from pluralign.population.laplace import laplace_em
 from pluralign.population.pooled import need_answers
 from pluralign.population.prior import Gaussian, inverse
 from pluralign.population.rows import Rows
@@ -72,12 +73,9 @@ class Drifting:
         kept = data
         if held is None:
             kept, held = last_answers(data)
-        plain = lambda part, m: self._fit(part, worth, m)
         modes = MODES if self.modes == "auto" else (int(self.modes),)
-        drafts = {
-            m: (lambda part, m=m: replace(self, rounds=min(self.rounds, 20))._fit(part, worth, m))
-            for m in modes
-        }
+        draft = replace(self, rounds=min(self.rounds, 20))
+        drafts = {m: partial(draft._fit, inner=worth, modes=m) for m in modes}
         count, first = choose(drafts, kept, streams.below("modes"), held)
         ranks = RANKS if self.kinds == "auto" else (int(self.kinds),)
         tempers = TEMPERS if self.temper == "auto" else (float(self.temper),)
@@ -86,15 +84,13 @@ class Drifting:
 
         def candidate(part: Comparisons, rank: int, temper: float) -> Belief:
             if id(part) not in wide:
-                wide[id(part)] = plain(part, count)
+                wide[id(part)] = self._fit(part, worth, count)
             key = (id(part), rank)
             if key not in fits:
                 fits[key] = self._of_kinds(part, wide[id(part)], rank)
             return _tempered(fits[key], part, temper)
 
-        options: dict[tuple[int, float], Callable[[Comparisons], Belief]] = {
-            (q, t): (lambda part, q=q, t=t: candidate(part, q, t)) for q in ranks for t in tempers
-        }
+        options = {(q, t): partial(candidate, rank=q, temper=t) for q in ranks for t in tempers}
         (rank, temper), second = choose(options, kept, streams.below("kinds"), held)
         found = candidate(data, rank, temper)
         notes = {**found.diagnostics, "modes": count, "kinds": rank, "temper": temper}

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -81,7 +82,7 @@ class Routed:
             return self._fit(data, worth, streams, int(self.heads))
         draft = replace(self, restarts=min(self.restarts, 4), sweeps=min(self.sweeps, 40), tolerance=0.5)
         count, choice = choose(
-            {h: lambda part, h=h: draft._fit(part, worth, streams.below(h), h) for h in SIZES},
+            {h: partial(draft._fit, worth=worth, streams=streams.below(h), count=h) for h in SIZES},
             data,
             streams.below("heads"),
             held,

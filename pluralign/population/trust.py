@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -68,7 +69,7 @@ class Trust:
             return self._fit(data, worth, streams, float(self.ridge))
         draft = replace(self, sweeps=min(self.sweeps, 40), tolerance=max(self.tolerance, 0.1))
         ridge, choice = choose(
-            {r: lambda part, r=r: draft._fit(part, worth, streams, r) for r in RIDGES},
+            {r: partial(draft._fit, worth=worth, streams=streams, ridge=r) for r in RIDGES},
             data,
             streams.below("ridge"),
             held,
