@@ -14,7 +14,7 @@ from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
 from pluralign.population.held_out import choose, some
-from pluralign.population.newton import crowd, solve
+from pluralign.population.newton import crowd, information, solve
 from pluralign.population.pooled import need_answers
 from pluralign.population.prior import Atoms
 from pluralign.population.rows import Rows, answer_log_prob, likelihood
@@ -128,7 +128,7 @@ def _em(
             taste = (taste + old) / 2  # the Newton step went too far
             continue
         best = (taste, share, total)
-        if total - last < tolerance + 1e-9 * abs(total):
+        if total - last < tolerance + 2e-8 * abs(total):
             break
         old, last = taste, total
         mine = torch.softmax(log, 0) * votes  # (G, K, M)
@@ -139,8 +139,7 @@ def _em(
             _, slope, bend = likelihood(rows.rule, eta, outcome[k])
             slope = slope.masked_fill((votes[k] == 0)[None, :, None], 0.0)
             gradient = gradient + (mine[:, k, :, None] * slope).reshape(groups, -1) @ x
-            bent = torch.einsum("gm,gmjk,mkz->gmjz", mine[:, k], bend, rows.x).reshape(groups, -1, width)
-            curve = curve + bent.mT @ x
+            curve = curve + information(rows, mine[:, k, :, None, None] * bend)
         taste = taste + solve(curve, gradient)
     return best
 

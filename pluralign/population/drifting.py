@@ -46,7 +46,8 @@ class Drifting:
         temper: factor on the fitted covariance; "auto" chooses among 1 and 1/2 likewise.
         draws, rounds, strength: as in Hierarchical.
 
-    Source: dynamic mixed logit by a Karhunen-Loeve expansion of Brownian motion; Laplace-EM as in Hierarchical.
+    Source: a mixed logit whose tastes are polynomials of time with the spread of a random walk; Laplace-EM as in
+    Hierarchical.
     """
 
     modes: int | str = "auto"
@@ -114,7 +115,7 @@ class Drifting:
         factor = torch.linalg.cholesky(metric)  # the variance of z . x over the answers is |factor' z|^2
         second = belief.prior.covariance + torch.outer(belief.prior.mean, belief.prior.mean)
         _, side = torch.linalg.eigh(factor.T @ second @ factor)
-        matrix = torch.linalg.solve(factor.T, side.flip(1)[:, :kinds])
+        matrix = torch.linalg.solve(factor.T, side.flip(1)[:, :kinds]).contiguous()
         return self._solved(data, belief.worth.onto(matrix), belief.diagnostics["walk"])
 
     def _still(self, data: Comparisons, seed: Seed, held: Comparisons | None) -> Belief:

@@ -13,7 +13,7 @@ from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.camps import Camps
 from pluralign.population.held_out import choose, some
-from pluralign.population.newton import crowd, modes, solve
+from pluralign.population.newton import crowd, information, modes, solve
 from pluralign.population.pooled import need_answers
 from pluralign.population.prior import Atoms
 from pluralign.population.rows import Rows, buckets, likelihood
@@ -297,8 +297,8 @@ def _climb(
         share = mass / mass.sum()
         mine = rows.weighted(gates.owed(weight, rows.rater, place, count))
         gradient = (mine[..., None] * slope).reshape(count, -1) @ x
-        bent = torch.einsum("hm,hmjk,mkz->hmjz", mine, bend, rows.x).reshape(count, -1, width)
-        heads = heads + solve(bent.mT @ x + eye, gradient - ridge * gap)
+        curve = information(rows, mine[..., None, None] * bend)
+        heads = heads + solve(curve + eye, gradient - ridge * gap)
     return best
 
 

@@ -13,7 +13,7 @@ from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.camps import Camps
 from pluralign.population.held_out import choose, some
-from pluralign.population.newton import crowd, modes, solve
+from pluralign.population.newton import crowd, information, modes, solve
 from pluralign.population.pooled import need_answers
 from pluralign.population.prior import Atoms
 from pluralign.population.rows import Rows, buckets, likelihood
@@ -152,7 +152,7 @@ def _em(
             taste = (taste + old) / 2  # the Newton step went too far
             continue
         best = (taste, share, total)
-        if total - last < tolerance + 1e-9 * abs(total):
+        if total - last < tolerance + 2e-8 * abs(total):
             break
         old, last = taste, total
         weight = torch.softmax(log, 0) * present
@@ -163,8 +163,7 @@ def _em(
         pull = torch.einsum("gtm,gtmj->gmj", mine * level[:, None], slope.reshape(*mine.shape, -1))
         stiff = mine * level[:, None].square()
         curve = torch.einsum("gtm,gtmjk->gmjk", stiff, bend.reshape(*mine.shape, *bend.shape[-2:]))
-        bent = torch.einsum("gmjk,mkz->gmjz", curve, rows.x).reshape(groups, -1, width)
-        taste = taste + solve(bent.mT @ x + eye, pull.reshape(groups, -1) @ x - ridge * taste)
+        taste = taste + solve(information(rows, curve) + eye, pull.reshape(groups, -1) @ x - ridge * taste)
     return best
 
 

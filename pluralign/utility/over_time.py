@@ -16,9 +16,10 @@ from pluralign.data.options import Options
 class OverTime:
     """basis(option) times functions of time: a still taste over these columns is a walking one over the options.
 
-    The functions are a constant and the first `modes` terms of the Karhunen-Loeve expansion of Brownian motion, so
-    independent tastes of equal spread are the smooth part of a random walk. Time runs from 0 at the first answer in
-    training to 1 at the last; outside, the walk is expected to stay where it is.
+    The functions are Legendre polynomials, the k-th of mean square (stride / (k pi))^2: those are the variances of the
+    components of Brownian motion about its mean, so independent tastes of equal spread are the smooth part of a
+    random walk. (Its own sines are flat at the last answer, just where one wants to look ahead.) Time runs from 0
+    at the first answer in training to 1 at the last; outside, the walk is expected to stay where it is.
 
     Attributes:
         inner: a worth with a basis of width Z.
@@ -45,12 +46,15 @@ class OverTime:
         return replace(self, matrix=matrix)
 
     def functions(self, time: Float[Tensor, " M"]) -> Float[Tensor, "M F"]:
-        """The constant, then sines of ever shorter period whose size falls like their frequency."""
+        """The constant, then polynomials of ever higher degree whose size falls like 1 / degree."""
         span = self.end - self.start
         t = ((time.double() - self.start) / (span if span > 0 else 1.0)).clamp(0, 1)
-        pace = (torch.arange(self.modes).double() + 0.5) * math.pi
-        walk = self.stride * math.sqrt(2) * torch.sin(t[:, None] * pace) / pace
-        return torch.cat([torch.ones_like(t)[:, None], walk], 1)
+        x = 2 * t - 1
+        legendre = [torch.ones_like(t), x]
+        for k in range(1, self.modes):
+            legendre.append(((2 * k + 1) * x * legendre[k] - k * legendre[k - 1]) / (k + 1))
+        size = [1.0] + [self.stride * math.sqrt(2 * k + 1) / (k * math.pi) for k in range(1, self.modes + 1)]
+        return torch.stack([p * s for p, s in zip(legendre, size, strict=False)], 1)
 
     def basis(self, options: Options) -> Float[Tensor, "N Z"]:
         """The basis now: at the time of the last answer in training."""

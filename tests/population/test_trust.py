@@ -69,7 +69,9 @@ def test_a_rater_turned_round_is_told_by_hand():
     data = Comparisons.pairs(
         Items(torch.tensor([[1.0], [0.0]])), *(torch.tensor([k]) for k in (0, 1, 0)), torch.ones(1)
     )
-    prior = Atoms(torch.tensor([[-worth], [worth]]).double(), torch.tensor([0.2, 0.8]).double())
+    prior = Atoms(
+        torch.tensor([[-worth], [worth]], dtype=torch.float64), torch.tensor([0.2, 0.8], dtype=torch.float64)
+    )
     weight = prior.posterior(data, data.options.features.double(), Luce()).weight[:, 0]
     odds = 0.25 * math.exp(-worth)  # s(-w) / s(w) = exp(-w)
     assert float(weight[0]) == pytest.approx(odds / (1 + odds), abs=1e-12)
