@@ -23,6 +23,11 @@ _HOME = {
     "pluralign.population.per_rater": ("PerRater",),
     "pluralign.population.camps": ("Camps",),
     "pluralign.population.hierarchical": ("Hierarchical",),
+    "pluralign.population.distributional": ("Distributional",),
+    "pluralign.population.ensemble": ("Ensemble",),
+    "pluralign.population.routed": ("Routed",),
+    "pluralign.population.drifting": ("Drifting",),
+    "pluralign.population.trust": ("Trust",),
     "pluralign.raters": ("CampPeople", "Factors", "Faults", "GaussianPeople", "SimulatedRaters"),
     "pluralign.metrics": ("Estimate",),
     "pluralign.metrics.evaluation": ("evaluate",),
@@ -43,9 +48,14 @@ if TYPE_CHECKING:
     from pluralign.policies import MaxMin, Personalised
     from pluralign.population import Belief, Draws, Voices, load
     from pluralign.population.camps import Camps
+    from pluralign.population.distributional import Distributional
+    from pluralign.population.drifting import Drifting
+    from pluralign.population.ensemble import Ensemble
     from pluralign.population.hierarchical import Hierarchical
     from pluralign.population.per_rater import PerRater
     from pluralign.population.pooled import Pooled
+    from pluralign.population.routed import Routed
+    from pluralign.population.trust import Trust
     from pluralign.raters import CampPeople, Factors, Faults, GaussianPeople, SimulatedRaters
     from pluralign.utility import MLP, Linear
 

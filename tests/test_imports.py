@@ -17,6 +17,7 @@ FOLDERS = (
     "choice",
     "utility",
     "population",
+    "recipes",
     "raters",
     "rewards",
     "policies",

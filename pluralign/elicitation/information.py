@@ -15,6 +15,7 @@ from pluralign.choice import OutcomeRule
 from pluralign.data.comparisons import ABSENT, Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
+from pluralign.utility.conditional import laid_out
 
 SAME = 1e-12  # nats; below this two gains differ by rounding, and the earlier question is taken
 AT_ONCE = 1 << 23  # numbers held per piece, 64 MB
@@ -121,7 +122,7 @@ def _block(belief: Belief, draws: Draws, questions: Comparisons) -> int:
 
 def _outcomes(belief: Belief, draws: Draws, questions: Comparisons) -> Float[Tensor, "S M O"]:
     """The chance of every answer under each draw; a tie is an answer of its own, not half of two."""
-    basis = belief.worth.basis(questions.options)
+    questions, basis = laid_out(questions, belief.worth)
     hole = questions.slate == ABSENT
     slate = questions.slate.clamp_min(0)
     if draws.shared:

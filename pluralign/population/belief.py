@@ -18,6 +18,7 @@ from pluralign.population.prior import Atoms, Gaussian, Prior
 from pluralign.population.voices import Voices, cluster
 from pluralign.streams import Seed, Streams
 from pluralign.utility import Worth
+from pluralign.utility.conditional import laid_out
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Belief:
         A rater without answers gets the prior. `seed` is for populations whose inference is random.
         """
         del seed
-        return self.prior.posterior(answers, self.worth.basis(answers.options), self.rule)
+        return self.prior.posterior(*laid_out(answers, self.worth), self.rule)
 
     def known(self, data: Comparisons, *, strict: bool = False) -> Draws:
         """Draws for every rater of `data`: as trained where the id was met, the prior where not.
@@ -94,7 +95,7 @@ class Belief:
 
     def shares(self, data: Comparisons, draws: Draws) -> Float[Tensor, "S M K"]:
         """Share per place under each single draw; `predict` averages it, information gain compares it."""
-        basis = self.worth.basis(data.options)
+        data, basis = laid_out(data, self.worth)
         hole = data.slate == ABSENT
         slate = data.slate.clamp_min(0)
         if draws.shared:
@@ -120,8 +121,11 @@ class Belief:
         """The rewards this population asks for, with the share of people behind each.
 
         Camps speak for themselves. A continuous population is summed up by `count` (default 4) centres of its
-        raters' expected tastes; distances are differences in worth.
+        raters' expected tastes; distances are differences in worth. Atoms that speak in no voice (adversaries,
+        see `Atoms.voice`) are left out.
         """
+        if isinstance(self.prior, Atoms) and self.prior.voice is not None:
+            return self._spoken(self.prior, self.prior.voice, count, seed)
         if isinstance(self.prior, Atoms) and (count is None or count >= len(self.prior.z)):
             share = self.draws.weight.mean(1) if self.draws.raters else self.prior.share
             share = share if len(share) == len(self.prior.z) else self.prior.share
@@ -136,6 +140,21 @@ class Belief:
         metric = torch.eye(z.shape[1]).to(z)
         centre, share = cluster(z, mass, metric, count or 4, generator=Streams.of(seed)("voices"))
         return Voices(self.worth, centre, share)
+
+    def _spoken(self, prior: Atoms, voice: Tensor, count: int | None, seed: Seed) -> Voices:
+        """Voices made of several atoms each: their average taste, and the people behind them together."""
+        share = self.draws.weight.mean(1) if self.draws.raters else prior.share
+        part = torch.nn.functional.one_hot(voice + 1)[:, 1:].to(share) * share[:, None]  # (atoms, voices)
+        mass = part.sum(0)
+        heard = mass * max(self.draws.raters, 1) >= 0.5
+        if not bool(heard.any()):  # nobody is trusted more than half a person: the likeliest voice speaks
+            heard = mass == mass.max()
+        z, mass = (part.T @ prior.z)[heard] / mass[heard, None].clamp_min(1e-12), mass[heard]
+        mass = mass / mass.sum() if float(mass.sum()) > 0 else torch.full_like(mass, 1 / len(mass))
+        if count is not None and count < len(z):
+            eye = torch.eye(z.shape[1]).to(z)
+            z, mass = cluster(z, mass, eye, count, generator=Streams.of(seed)("voices"))
+        return Voices(self.worth, z, mass)
 
     @property
     def effective_camps(self) -> float:

@@ -67,6 +67,16 @@ def crowd(
     return taste
 
 
+def information(rows: Rows, curve: Float[Tensor, "C M J J"]) -> Float[Tensor, "C Z Z"]:
+    """Sum over answers of x' curve x, as one large product for every pair of places: many small ones are slow."""
+    total = torch.zeros(len(curve), rows.width, rows.width, dtype=curve.dtype)
+    for j in range(curve.shape[-1]):
+        for k in range(j, curve.shape[-1]):
+            part = (curve[:, :, j, k, None] * rows.x[:, j]).mT @ rows.x[:, k]
+            total += part if j == k else part + part.mT
+    return total
+
+
 def solve(curvature: Float[Tensor, "*b Z Z"], gradient: Float[Tensor, "*b Z"]) -> Float[Tensor, "*b Z"]:
     """Solve a positive semi-definite system; directions without information get no step."""
     factor, fail = torch.linalg.cholesky_ex(curvature)

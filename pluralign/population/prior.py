@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from pluralign.choice import ChoiceRule
@@ -29,10 +29,15 @@ class Atoms:
 
     Attributes:
         z: (G, Z). share: (G,), sums to one.
+        voice: (G,) in which voice each atom speaks, -1 for none; None: every atom is a voice of its own.
+        pace: factor on the log-likelihood of a rater's answers. 1 is Bayes' rule; any other is the Hedge
+            algorithm with that learning rate (Freund and Schapire 1997), of which Bayes' rule is one case.
     """
 
     z: Float[Tensor, "G Z"]
     share: Float[Tensor, " G"]
+    voice: Int[Tensor, " G"] | None = None
+    pace: float = 1.0
 
     def sample(self, count: int, *, generator: torch.Generator) -> Float[Tensor, "count Z"]:
         """Tastes of `count` new raters."""
@@ -42,7 +47,8 @@ class Atoms:
         """Each rater's chance to be of each atom, from all of that rater's answers together."""
         log = self.share.log()[:, None].expand(-1, data.raters).clone()
         if len(data):
-            log = log + Rows.of(data, basis @ self.z.T, rule).log_prob(torch.eye(len(self.z)).to(basis))
+            told = Rows.of(data, basis @ self.z.T, rule).log_prob(torch.eye(len(self.z)).to(basis))
+            log = log + self.pace * told
         return Draws.atoms(self.z, torch.softmax(log, 0))
 
 

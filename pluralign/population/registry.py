@@ -4,13 +4,18 @@ import re
 from typing import Any
 
 from pluralign.population.camps import Camps
+from pluralign.population.distributional import Distributional
+from pluralign.population.drifting import Drifting
+from pluralign.population.ensemble import Ensemble
 from pluralign.population.hierarchical import Hierarchical
 from pluralign.population.per_rater import PerRater
 from pluralign.population.pooled import Pooled
+from pluralign.population.routed import Routed
+from pluralign.population.trust import Trust
 
 MODELS: dict[str, type[Any]] = {
     re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind
-    for kind in (Pooled, PerRater, Camps, Hierarchical)
+    for kind in (Pooled, PerRater, Camps, Hierarchical, Trust, Drifting, Routed, Ensemble, Distributional)
 }
 
 
