@@ -114,7 +114,12 @@ def check_same(one, two):
         first, second = getattr(one, name), getattr(two, name)
         if isinstance(first, torch.Tensor):
             assert first.dtype == second.dtype, name
-            assert torch.equal(first, second), name
+            if (
+                name == "label"
+            ):  # of a pair one share is written, the other is one minus it: the last bit may differ
+                torch.testing.assert_close(first, second, rtol=0, atol=6e-8)
+            else:
+                assert torch.equal(first, second), name
         elif name == "options":
             check_same(first, second)
         else:
