@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -37,13 +36,11 @@ def here(tmp_path, monkeypatch):
 
 def test_help_comes_at_once_and_without_torch(tmp_path):
     code = (
-        "import sys, time; t = time.perf_counter(); from pluralign.cli import main; main(['--help']);"
+        "import sys; from pluralign.cli import main; main(['--help']);"
         "heavy = {'torch', 'pyro', 'transformers', 'mujoco', 'stable_baselines3', 'pandas'} & set(sys.modules);"
         "print(heavy, file=sys.stderr)"
     )
-    start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert time.perf_counter() - start < 5  # measured .1 s; a busy machine is no failure
     assert done.stderr.strip() == "set()"
     for verb in VERBS:
         assert f"\n  {verb} " in done.stdout
