@@ -17,12 +17,14 @@ __version__ = "0.1.0"
 _HOME = {
     "pluralign.data": ("Comparisons", "Items", "Segments", "Texts", "describe", "read", "write"),
     "pluralign.choice": ("Davidson", "Lapse", "Luce"),
-    "pluralign.utility": ("MLP", "Linear"),
+    "pluralign.utility": ("MLP", "Ideal", "Linear"),
     "pluralign.population": ("Belief", "Draws", "Voices", "load"),
     "pluralign.population.pooled": ("Pooled",),
     "pluralign.population.per_rater": ("PerRater",),
     "pluralign.population.camps": ("Camps",),
     "pluralign.population.hierarchical": ("Hierarchical",),
+    "pluralign.population.low_rank": ("LowRank",),
+    "pluralign.population.prototypes": ("Prototypes",),
     "pluralign.raters": ("CampPeople", "Factors", "Faults", "GaussianPeople", "SimulatedRaters"),
     "pluralign.metrics": ("Estimate",),
     "pluralign.metrics.evaluation": ("evaluate",),
@@ -44,10 +46,12 @@ if TYPE_CHECKING:
     from pluralign.population import Belief, Draws, Voices, load
     from pluralign.population.camps import Camps
     from pluralign.population.hierarchical import Hierarchical
+    from pluralign.population.low_rank import LowRank
     from pluralign.population.per_rater import PerRater
     from pluralign.population.pooled import Pooled
+    from pluralign.population.prototypes import Prototypes
     from pluralign.raters import CampPeople, Factors, Faults, GaussianPeople, SimulatedRaters
-    from pluralign.utility import MLP, Linear
+    from pluralign.utility import MLP, Ideal, Linear
 
 
 def __getattr__(name: str) -> Any:

@@ -6,11 +6,13 @@ from typing import Any
 from pluralign.population.camps import Camps
 from pluralign.population.hierarchical import Hierarchical
 from pluralign.population.per_rater import PerRater
+from pluralign.population.low_rank import LowRank
 from pluralign.population.pooled import Pooled
+from pluralign.population.prototypes import Prototypes
 
 MODELS: dict[str, type[Any]] = {
     re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind
-    for kind in (Pooled, PerRater, Camps, Hierarchical)
+    for kind in (Pooled, PerRater, Camps, Prototypes, LowRank, Hierarchical)
 }
 
 
