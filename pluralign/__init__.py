@@ -36,6 +36,7 @@ _WHERE = {name: home for home, names in _HOME.items() for name in names}
 __all__ = ["__version__", *_WHERE]
 
 if TYPE_CHECKING:
+    from pluralign import recipes as recipes
     from pluralign.choice import Davidson, Lapse, Luce
     from pluralign.data import Comparisons, Items, Segments, Texts, describe, read, write
     from pluralign.elicitation import information_gain, next_question
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "recipes":
+        return importlib.import_module("pluralign.recipes")
     if name not in _WHERE:
         raise AttributeError(f"pluralign has no {name!r}; it has {', '.join(sorted(_WHERE))}.")
     value = getattr(importlib.import_module(_WHERE[name]), name)

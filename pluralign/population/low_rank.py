@@ -24,10 +24,10 @@ from pluralign.utility.linear import LinearWorth
 
 RANKS = (0, 1, 2, 4, 8, 12)
 SIZES = (1, 2, 4, 8, 12)  # corners, for weights on the simplex
-RIDGES = (0.03, 0.3, 3.0)
+RIDGES = (0.3, 3.0)
 MIDDLE = 1.0  # the ridge under which the rank is chosen
 TEMPERS = (1.0, 0.5, 0.25)
-SHRUNK = 3.0  # ridge of the estimates whose singular vectors are the start
+SHRUNK = 30.0  # ridge of the estimates whose singular vectors are the start
 CAUTION = 0.5
 
 
@@ -47,7 +47,7 @@ class LowRank:
         temper: for free weights, factor on their fitted covariance; "auto" chooses among 1, 1/2, 1/4 by held-out
             likelihood. Directions found in the answers that they explain overstate how far raters differ.
         draws: tastes that describe each rater.
-        rounds: of the alternation.
+        rounds: of the alternation; with ridge="auto" the start itself is a candidate too.
         strength: pseudo-raters behind the prior guess that raters hardly differ.
 
     Source: Bose et al., LoRe (COLM 2025), weights on the simplex; Shenfeld et al., PReF (2025), free weights.
@@ -60,7 +60,7 @@ class LowRank:
     ridge: float | str = "auto"
     temper: float | str = "auto"
     draws: int = 64
-    rounds: int = 4
+    rounds: int = 2
     strength: float = 2.0
 
     def __post_init__(self) -> None:
@@ -80,44 +80,49 @@ class LowRank:
         if not isinstance(worth, LinearWorth):
             return self._network(data, streams, held)
         ridge = MIDDLE if self.ridge == "auto" else float(self.ridge)
-        starts: dict[tuple[int, int], Tensor] = {}
+        starts: dict[int, Tensor] = {}
         most = self._ranks(data, worth)[-1]
 
-        def solve(part: Comparisons, rank: int, ridge: float, rounds: int) -> Belief:
-            key = (id(part), rounds)
-            if key not in starts:
-                starts[key] = self._start(part, worth, most)
+        def solve(part: Comparisons, rank: int, rounds: int, ridge: float) -> Belief:
+            if id(part) not in starts:
+                starts[id(part)] = self._start(part, worth, most)
             if self.weights == "simplex":
-                return self._simplex(part, worth, starts[key], rank, ridge, rounds)
-            return self._free(part, worth, starts[key], rank, ridge, rounds, streams)
+                return self._simplex(part, worth, starts[id(part)], rank, ridge, rounds)
+            return self._free(part, worth, starts[id(part)], rank, ridge, rounds, streams)
 
         notes: dict[str, object] = {}
-        few = min(self.rounds, 1)
+        free = self.weights == "free"
         rank, choice = choose(
-            {q: lambda part, q=q: solve(part, q, ridge, few) for q in self._ranks(data, worth)},
+            {q: lambda part, q=q: solve(part, q, 0 if free else 1, ridge) for q in self._ranks(data, worth)},
             data,
             streams.below("rank"),
             held,
             cautious=CAUTION,
         )
         notes["rank_table"] = choice.table
+        # Where raters were shown extremes, the start knows more than the answers given what was shown.
         ridges = RIDGES if self.ridge == "auto" else (ridge,)
-        tempers = TEMPERS if self.temper == "auto" else (float(self.temper),)
-        if self.weights == "simplex":
-            tempers = (1.0,)
-        fits: dict[tuple[int, float], Belief] = {}
+        ways = [(0, ridge)] if free and (self.rounds == 0 or self.ridge == "auto" or not rank) else []
+        if self.rounds and rank:
+            ways += [(self.rounds, r) for r in ridges]
+        tempers = (1.0,) if not free else TEMPERS if self.temper == "auto" else (float(self.temper),)
+        fits: dict[tuple[int, int, float], Belief] = {}
 
-        def candidate(part: Comparisons, ridge: float, temper: float) -> Belief:
-            key = (id(part), ridge)
+        def candidate(part: Comparisons, rounds: int, ridge: float, temper: float) -> Belief:
+            key = (id(part), rounds, ridge)
             if key not in fits:
-                fits[key] = solve(part, rank, ridge, self.rounds)
+                fits[key] = solve(part, rank, rounds, ridge)
             return tempered(fits[key], part, temper)
 
-        options = {(r, t): (lambda part, r=r, t=t: candidate(part, r, t)) for r in ridges for t in tempers}
-        (ridge, temper), choice = choose(options, data, streams.below("temper"), held)
-        found = candidate(data, ridge, temper)
-        notes |= {**found.diagnostics, "temper": temper, "choice_table": choice.table}
-        return replace(found, settings=self, diagnostics={**notes, "shrinkage": found.shrinkage})
+        options = {
+            (n, r, t): (lambda part, n=n, r=r, t=t: candidate(part, n, r, t))
+            for n, r in ways
+            for t in tempers
+        }
+        (rounds, ridge, temper), choice = choose(options, data, streams.below("temper"), held)
+        found = candidate(data, rounds, ridge, temper)
+        notes |= {**found.diagnostics, "rounds": rounds, "temper": temper, "choice_table": choice.table}
+        return replace(found, diagnostics={**notes, "shrinkage": found.shrinkage})
 
     def _ranks(self, data: Comparisons, worth: LinearWorth) -> list[int]:
         if self.rank != "auto":
@@ -128,9 +133,13 @@ class LowRank:
         return [q for q in RANKS if q <= min(worth.width, present - 1)]
 
     def _start(self, data: Comparisons, worth: LinearWorth, rank: int) -> Tensor:
-        """The common worth and the leading directions, (Z, 1 + rank)."""
+        """The common worth and the leading directions of whole tastes, (Z, 1 + rank).
+
+        Whole tastes, not departures from the common one: what a good common taste predicts well has slope zero, and
+        would say nothing.
+        """
         common = common_taste(data, worth, self.rule, 1.0)
-        side = spectral(data, worth, self.rule, common, max(rank, 1), SHRUNK)
+        side = spectral(data, worth, self.rule, torch.zeros_like(common), max(rank, 1), SHRUNK)
         return torch.cat([common[:, None], side], 1)
 
     def _free(
@@ -160,7 +169,9 @@ class LowRank:
         mean, covariance, mode, curvature, _, evidence = laplace_em(rows, 40, self.strength, anchored=False)
         prior = Gaussian(mean, covariance, self.draws)
         draws = prior.around(mode, curvature, rows, inverse(covariance))
-        return self._belief(data, worth, prior, draws, {"rank": rank, "ridge": ridge, "log_evidence": evidence})
+        return self._belief(
+            data, worth, prior, draws, {"rank": rank, "ridge": ridge, "log_evidence": evidence}
+        )
 
     def _simplex(
         self, data: Comparisons, full: LinearWorth, start: Tensor, rank: int, ridge: float, rounds: int
@@ -179,7 +190,7 @@ class LowRank:
             ridge=ridge,
             concentration=None,
             draws=self.draws,
-            rounds=5 * rounds,
+            rounds=8 * rounds,
         )
         draws = found.prior.posterior(data, found.worth.basis(data.options), self.rule)
         notes = {"rank": rank, "ridge": ridge, "concentration": tuple(found.prior.concentration.tolist())}
@@ -192,7 +203,9 @@ class LowRank:
         def solve(part: Comparisons, temper: float) -> Belief:
             worth = narrowed(self.utility, self.rule, part, streams, count=max(rank, 1))
             rows = Rows.of(part, worth.basis(part.options), self.rule)
-            mean, covariance, mode, curvature, _, evidence = laplace_em(rows, 40, self.strength, anchored=False)
+            mean, covariance, mode, curvature, _, evidence = laplace_em(
+                rows, 40, self.strength, anchored=False
+            )
             prior = Gaussian(mean, covariance, self.draws)
             draws = prior.around(mode, curvature, rows, inverse(covariance))
             belief = self._belief(part, worth, prior, draws, {"rank": rank, "log_evidence": evidence})
@@ -201,14 +214,18 @@ class LowRank:
         if self.weights == "simplex":
             from pluralign.population.prototypes import Prototypes
 
-            found = Prototypes(max(rank, 1), self.utility, self.rule, draws=self.draws).fit(data, streams.below("net"))
+            found = Prototypes(max(rank, 1), self.utility, self.rule, draws=self.draws).fit(
+                data, streams.below("net")
+            )
             return replace(found, settings=self)
         tempers = TEMPERS if self.temper == "auto" else (float(self.temper),)
         temper, choice = choose(
             {t: lambda part, t=t: solve(part, t) for t in tempers}, data, streams.below("temper"), held
         )
         found = solve(data, temper)
-        return replace(found, diagnostics={**found.diagnostics, "temper": temper, "choice_table": choice.table})
+        return replace(
+            found, diagnostics={**found.diagnostics, "temper": temper, "choice_table": choice.table}
+        )
 
     def _belief(self, data: Comparisons, worth: Worth, prior: Prior, draws: Draws, notes: dict) -> Belief:
         assert data.rater_ids is not None

@@ -78,7 +78,9 @@ def mixed(
             alpha = concentration_of(weights, told)
         z = torch.cat([torch.ones_like(weights.z[..., :1]), weights.z], -1)
         matrix = loadings(incidence, data.rater, z, weights.weight, matrix, stiffness, sweeps=15)
-        if last is not None and float((scores - last).abs().mean()) < tolerance * float(scores.abs().mean() + 0.1):
+        if last is not None and float((scores - last).abs().mean()) < tolerance * float(
+            scores.abs().mean() + 0.1
+        ):
             break
         last = scores
     return _finish(full, matrix[:, :1] + matrix[:, 1:], alpha, draws, done)
@@ -88,5 +90,7 @@ def _finish(full: LinearWorth, tips: Tensor, alpha: Tensor, draws: int, rounds: 
     order = alpha.argsort(descending=True)
     tips, alpha = tips[:, order], alpha[order]
     if is_wide(full):
-        return Mixture(full.onto(tips.contiguous()), Simplex(torch.eye(len(alpha)).double(), alpha, draws), rounds)
+        return Mixture(
+            full.onto(tips.contiguous()), Simplex(torch.eye(len(alpha)).double(), alpha, draws), rounds
+        )
     return Mixture(full, Simplex(tips.T.contiguous(), alpha, draws), rounds)

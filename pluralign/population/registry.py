@@ -5,8 +5,8 @@ from typing import Any
 
 from pluralign.population.camps import Camps
 from pluralign.population.hierarchical import Hierarchical
-from pluralign.population.per_rater import PerRater
 from pluralign.population.low_rank import LowRank
+from pluralign.population.per_rater import PerRater
 from pluralign.population.pooled import Pooled
 from pluralign.population.prototypes import Prototypes
 

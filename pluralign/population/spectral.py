@@ -1,12 +1,14 @@
 """A start for shared directions: every rater's ridge estimate at once, then the singular vectors of all of them."""
 
+import dataclasses
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from pluralign.choice import ChoiceRule
 from pluralign.data.comparisons import Comparisons
-from pluralign.population.rows import buckets, likelihood, Rows
+from pluralign.population.rows import Rows, buckets, likelihood
 from pluralign.population.wide import Incidence, directions
 from pluralign.utility.linear import LinearWorth
 
@@ -14,7 +16,11 @@ BLOCK = 1 << 23  # numbers gathered at once
 
 
 def ridge_tastes(
-    data: Comparisons, basis: Float[Tensor, "N Z"], rule: ChoiceRule, common: Float[Tensor, " Z"], ridge: float
+    data: Comparisons,
+    basis: Float[Tensor, "N Z"],
+    rule: ChoiceRule,
+    common: Float[Tensor, " Z"],
+    ridge: float,
 ) -> Float[Tensor, "R Z"]:
     """Each rater's departure from a common taste: one step of ridge regression, all raters side by side.
 
@@ -34,8 +40,14 @@ def ridge_tastes(
         if not len(part):
             continue
         rows = Rows.of(part, basis, rule)
+        free = torch.ones(len(rows))  # places of a slate less one; pairs come as differences
+        if rows.x.shape[1] > 1:
+            shown = torch.ones(rows.x.shape[:2]) if rows.absent is None else (~rows.absent).to(torch.float)
+            free = shown.sum(1) - 1
+            middle = rows.x.sum(1, keepdim=True) / shown.sum(1)[:, None, None]
+            rows = dataclasses.replace(rows, x=(rows.x - middle) * shown[..., None])
         _, slope, bend = likelihood(rule, rows.eta(common), rows.label)
-        b = float(torch.diagonal(bend, dim1=-2, dim2=-1).mean()) + 1e-9
+        b = float((torch.diagonal(bend, dim1=-2, dim2=-1).sum(1) / free).mean()) + 1e-9
         for one in buckets(_with_labels(rows, slope / b)):
             r, c, j, _ = one.x.shape
             x = (one.x * one.weight[..., None, None].sqrt()).reshape(r, c * j, width)
@@ -72,6 +84,4 @@ def spectral(
 
 def _with_labels(rows: Rows, label: Tensor) -> Rows:
     """The rows with numbers per place instead of answers, so that buckets pad them alike."""
-    import dataclasses
-
     return dataclasses.replace(rows, label=label)

@@ -50,7 +50,9 @@ class Ideal:
         plain = linear.start(data, width=None, generator=generator)
         features = len(plain.scale)
         if not features:
-            raise ValueError("an ideal point needs features; these options are known by name alone, use Linear().")
+            raise ValueError(
+                "an ideal point needs features; these options are known by name alone, use Linear()."
+            )
         kind = Squares(self.metric, torch.zeros(0), torch.zeros(0))
         if plain.width + kind.count(features) > WIDEST:
             raise ValueError(
@@ -72,7 +74,9 @@ class Ideal:
         lifted = dataclasses.replace(plain, lift=dataclasses.replace(kind, centre=centre, scale=scale))
         if plain.matrix is None:
             return lifted
-        return dataclasses.replace(lifted, matrix=torch.block_diag(plain.matrix, torch.eye(len(mean)).double()))
+        return dataclasses.replace(
+            lifted, matrix=torch.block_diag(plain.matrix, torch.eye(len(mean)).double())
+        )
 
     def point(self, worth: LinearWorth, taste: Float[Tensor, "*b Z"]) -> Float[Tensor, "*b D"]:
         """The ideal point of each taste, in the units of the features; NaN where nothing is best.
@@ -97,7 +101,9 @@ class Ideal:
             bend[..., row, column] = square
             bend = bend + bend.mT
             proper = (torch.linalg.eigvalsh(bend).amax(-1) < 0)[..., None]
-            best = torch.where(proper, torch.linalg.lstsq(-bend, slope[..., None]).solution[..., 0], torch.nan)
+            best = torch.where(
+                proper, torch.linalg.lstsq(-bend, slope[..., None]).solution[..., 0], torch.nan
+            )
         return best / worth.scale + worth.centre
 
 

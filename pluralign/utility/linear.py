@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pluralign.data.comparisons import ABSENT, Comparisons
-from pluralign.data.options import Items, Options, Segments, Texts
+from pluralign.data.options import Options, Segments, Texts
 
 NARROW = 64  # up to this width a taste is the list of feature weights; beyond, features are rotated
 

@@ -1,6 +1,7 @@
 """What every population model promises, over every registered member: a new file in the folder is tested at once."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from pluralign.data import Comparisons, Items, Segments, Texts
 from pluralign.population import Atoms, Belief, Gaussian, PopulationModel, load
 from pluralign.population.registry import MODELS, named
 from pluralign.population.saving import same
+from pluralign.population.simplex import Simplex
 from pluralign.raters import CampPeople, SimulatedRaters, questions
 from pluralign.utility import MLP
 
@@ -20,6 +22,8 @@ FIXED = {
     "pooled": {"ridge": 1.0},
     "per_rater": {"ridge": 1.0},
     "camps": {"groups": 2, "ridge": 1.0, "restarts": 3},
+    "prototypes": {"prototypes": 2, "ridge": 1.0, "draws": 64},
+    "low_rank": {"rank": 2, "ridge": 1.0, "temper": 1.0, "draws": 16},
     "hierarchical": {"draws": 16, "rounds": 30, "rank": 2, "ridge": 3.0, "temper": 1.0},
 }
 ROUNDING = 1e-6  # another order of the same sums, in float64, through an optimum with curvature about one
@@ -171,6 +175,12 @@ def test_adapting_to_no_answers_is_the_prior(name, data, fitted):
     assert draws.raters == data.raters
     if isinstance(belief.prior, Atoms):
         torch.testing.assert_close(draws.weight[:, 0], belief.prior.share)
+    elif isinstance(belief.prior, Simplex):
+        # Sobol points: the mean of S draws is that of the prior up to about log(S) / S of its spread.
+        spread = torch.diagonal(belief.prior.covariance).sqrt()
+        count = len(draws.z)
+        error = (draws.mean[0] - belief.prior.mean).abs()
+        assert bool((error <= 4 * math.log(count) / count * spread + 1e-9).all())
     else:
         assert isinstance(belief.prior, Gaussian)
         torch.testing.assert_close(draws.mean[0], belief.prior.mean, atol=1e-6, rtol=0)
@@ -284,7 +294,13 @@ def test_equal_settings_data_and_seed_mean_equal_results(name, data, fitted):
 
 def _quick(name):
     """Settings that search, where a member can."""
-    return {"camps": {"restarts": 2}, "hierarchical": {"draws": 8}}.get(name, {})
+    quick = {
+        "camps": {"restarts": 2},
+        "hierarchical": {"draws": 8},
+        "prototypes": {"rounds": 6, "draws": 32},
+        "low_rank": {"rounds": 1, "draws": 8},
+    }
+    return quick.get(name, {})
 
 
 @members
@@ -504,7 +520,7 @@ MEAGRE = {
 @pytest.mark.parametrize("case", list(MEAGRE))
 def test_meagre_data_give_a_finite_belief(name, case, data):
     meagre = MEAGRE[case](data)
-    for settings in (model(name, groups=1), named(name)(**_quick(name))):
+    for settings in (model(name, groups=1, prototypes=1, rank=1), named(name)(**_quick(name))):
         belief = settings.fit(meagre, seed=0)
         share = check_predicts(belief, meagre)
         check_predicts(
