@@ -1,5 +1,6 @@
 """Low rank: a few reward directions for everybody, a few weights for each. Reward factorisation (LoRe, PReF)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -92,13 +93,12 @@ class LowRank:
 
         notes: dict[str, object] = {}
         free = self.weights == "free"
-        rank, choice = choose(
-            {q: lambda part, q=q: solve(part, q, 0 if free else 1, ridge) for q in self._ranks(data, worth)},
-            data,
-            streams.below("rank"),
-            held,
-            cautious=CAUTION,
-        )
+
+        def draft(rank: int) -> Callable[[Comparisons], Belief]:
+            return lambda part: solve(part, rank, 0 if free else 1, ridge)
+
+        drafts = {q: draft(q) for q in self._ranks(data, worth)}
+        rank, choice = choose(drafts, data, streams.below("rank"), held, cautious=CAUTION)
         notes["rank_table"] = choice.table
         # Where raters were shown extremes, the start knows more than the answers given what was shown.
         ridges = RIDGES if self.ridge == "auto" else (ridge,)
@@ -214,14 +214,15 @@ class LowRank:
         if self.weights == "simplex":
             from pluralign.population.prototypes import Prototypes
 
-            found = Prototypes(max(rank, 1), self.utility, self.rule, draws=self.draws).fit(
-                data, streams.below("net")
-            )
-            return replace(found, settings=self)
+            corners = Prototypes(max(rank, 1), self.utility, self.rule, draws=self.draws)
+            return replace(corners.fit(data, streams("network"), held=held), settings=self)
+
+        def candidate(temper: float) -> Callable[[Comparisons], Belief]:
+            return lambda part: solve(part, temper)
+
         tempers = TEMPERS if self.temper == "auto" else (float(self.temper),)
-        temper, choice = choose(
-            {t: lambda part, t=t: solve(part, t) for t in tempers}, data, streams.below("temper"), held
-        )
+        options = {t: candidate(t) for t in tempers}
+        temper, choice = choose(options, data, streams.below("temper"), held)
         found = solve(data, temper)
         return replace(
             found, diagnostics={**found.diagnostics, "temper": temper, "choice_table": choice.table}

@@ -43,7 +43,7 @@ def mixed(
     concentration: float | None,
     draws: int,
     rounds: int,
-    samples: int = 32,
+    samples: int = 16,
     tolerance: float = 2e-3,
 ) -> Mixture:
     """Alternate draws of the weights (exact up to sampling) and the corners (a convex problem).
@@ -77,7 +77,7 @@ def mixed(
         if concentration is None and done > 2:
             alpha = concentration_of(weights, told)
         z = torch.cat([torch.ones_like(weights.z[..., :1]), weights.z], -1)
-        matrix = loadings(incidence, data.rater, z, weights.weight, matrix, stiffness, sweeps=15)
+        matrix = loadings(incidence, data.rater, z, weights.weight, matrix, stiffness, sweeps=8)
         if last is not None and float((scores - last).abs().mean()) < tolerance * float(
             scores.abs().mean() + 0.1
         ):

@@ -1,6 +1,8 @@
 """Prototypes: every rater's taste is a mix of a few tastes. PAL's population, with a likelihood and a prior."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -13,12 +15,14 @@ from pluralign.population.camps import Camps
 from pluralign.population.held_out import choose
 from pluralign.population.mixing import mixed
 from pluralign.population.pooled import common_taste, need_answers
+from pluralign.population.prior import Atoms
 from pluralign.population.simplex import Simplex, dirichlet_grid
 from pluralign.population.training import train
 from pluralign.population.wide import is_wide
 from pluralign.streams import Seed, Streams
-from pluralign.utility import Linear, Utility
+from pluralign.utility import Linear, Utility, Worth
 from pluralign.utility.linear import LinearWorth
+from pluralign.utility.mlp import MLPWorth
 
 SIZES = (1, 2, 3, 4, 6)
 RIDGES = (0.02, 0.2, 2.0, 10.0)
@@ -80,9 +84,16 @@ class Prototypes:
             )
         sizes = [k for k in SIZES if k <= present] if self.prototypes == "auto" else [int(self.prototypes)]
         ridge = MIDDLE if self.ridge == "auto" else float(self.ridge)
-        draft = replace(self, rounds=min(self.rounds, 10), draws=min(self.draws, 64))
+        draft = replace(self, rounds=min(self.rounds, 8), draws=min(self.draws, 64))
+
+        def candidate(
+            count: int, ridge: float, concentration: float | str
+        ) -> Callable[[Comparisons], Belief]:
+            settings = replace(draft, concentration=concentration)
+            return lambda part: settings._fit(part, streams.below(count), count, ridge)
+
         count, choice = choose(
-            {k: lambda part, k=k: draft._fit(part, streams.below(k), k, ridge) for k in sizes},
+            {k: candidate(k, ridge, self.concentration) for k in sizes},
             data,
             streams.below("prototypes"),
             held,
@@ -91,26 +102,14 @@ class Prototypes:
         notes: dict[str, object] = {"prototypes_table": choice.table}
         linear = isinstance(self.utility.start(data, width=count, generator=streams("start")), LinearWorth)
         if self.ridge == "auto" and linear:  # a network has its own way to keep weights small
-            ridge, choice = choose(
-                {r: lambda part, r=r: draft._fit(part, streams.below(count), count, r) for r in RIDGES},
-                data,
-                streams.below("ridge"),
-                held,
-            )
+            options = {r: candidate(count, r, self.concentration) for r in RIDGES}
+            ridge, choice = choose(options, data, streams.below("ridge"), held)
             notes["ridge_table"] = choice.table
         settings = self
         if self.concentration == "auto" and linear and count > 1:
-            names = ("auto", CORNERED)
+            names: tuple[float | str, ...] = ("auto", CORNERED)
             picked, choice = choose(
-                {
-                    c: lambda part, c=c: replace(draft, concentration=c)._fit(
-                        part, streams.below(count), count, ridge
-                    )
-                    for c in names
-                },
-                data,
-                streams.below("concentration"),
-                held,
+                {c: candidate(count, ridge, c) for c in names}, data, streams.below("concentration"), held
             )
             notes["concentration_table"] = choice.table
             settings = replace(self, concentration=picked)
@@ -123,7 +122,7 @@ class Prototypes:
         fixed = None if self.concentration == "auto" else float(self.concentration)
         if not isinstance(worth, LinearWorth):
             alpha = torch.full((count,), fixed or 1.0, dtype=torch.float64)
-            worth, _, more = train(worth, dirichlet_grid(alpha, 64), self.rule, data, streams)
+            worth, _, more = train(cast(MLPWorth, worth), dirichlet_grid(alpha, 64), self.rule, data, streams)
             prior = Simplex(torch.eye(count).double(), alpha, self.draws if count > 1 else 1)
             return self._belief(data, worth, prior, {**notes, **more})
         start = corners(data, worth, self.utility, self.rule, streams, count, ridge)
@@ -139,7 +138,7 @@ class Prototypes:
         )
         return self._belief(data, found.worth, found.prior, {**notes, "rounds": found.rounds})
 
-    def _belief(self, data: Comparisons, worth, prior: Simplex, notes: dict) -> Belief:
+    def _belief(self, data: Comparisons, worth: Worth, prior: Simplex, notes: dict) -> Belief:
         draws = prior.posterior(data, worth.basis(data.options), self.rule)
         assert data.rater_ids is not None
         notes["concentration"] = tuple(prior.concentration.tolist())
@@ -161,9 +160,11 @@ def corners(
         return common_taste(data, worth, rule, ridge)[:, None]
     camps = Camps(count, utility, rule, ridge, restarts=4, sweeps=60, tolerance=0.1)
     found = camps._fit(data, streams.below("camps"), count, ridge)
+    assert isinstance(found.prior, Atoms)
     taste = found.prior.z.T
     if is_wide(worth):  # its basis is the camps themselves: read them back in that of the features
+        assert isinstance(found.worth, LinearWorth)
+        assert found.worth.matrix is not None
         inner = found.worth.matrix
-        assert inner is not None
         taste = (inner if worth.matrix is None else torch.linalg.lstsq(worth.matrix, inner).solution) @ taste
     return taste.contiguous()
