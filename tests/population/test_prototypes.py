@@ -78,7 +78,8 @@ def test_modes_are_stationary(rng):
     log = Luce().log_prob(worth[data.rater[:, None], data.slate], data.label).sum()
     log = log + (w.log() @ alpha).sum() - 0.02 * y.square().sum()
     (slope,) = torch.autograd.grad(log, y)
-    assert float(slope.abs().max()) < 1e-4  # a step changes nothing beyond 1e-9 nats
+    # Steps stop at a gain of 1e-9 nats: slope^2 / (2 curvature), with curvatures up to a few hundred here.
+    assert float(slope.abs().max()) < (2e-9 * 500) ** 0.5
     assert bool((torch.linalg.eigvalsh(curvature) > 0).all())
 
 
