@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 _HOME = {
     "pluralign.data": ("Comparisons", "Items", "Segments", "Texts", "describe", "read", "write"),
     "pluralign.choice": ("Davidson", "Lapse", "Luce"),
-    "pluralign.utility": ("MLP", "Linear"),
+    "pluralign.utility": ("MLP", "Ideal", "Linear"),
     "pluralign.population": ("Belief", "Draws", "Voices", "load"),
     "pluralign.population.pooled": ("Pooled",),
     "pluralign.population.per_rater": ("PerRater",),
@@ -28,6 +28,8 @@ _HOME = {
     "pluralign.population.routed": ("Routed",),
     "pluralign.population.drifting": ("Drifting",),
     "pluralign.population.trust": ("Trust",),
+    "pluralign.population.low_rank": ("LowRank",),
+    "pluralign.population.prototypes": ("Prototypes",),
     "pluralign.raters": ("CampPeople", "Factors", "Faults", "GaussianPeople", "SimulatedRaters"),
     "pluralign.metrics": ("Estimate",),
     "pluralign.metrics.evaluation": ("evaluate",),
@@ -39,6 +41,7 @@ _WHERE = {name: home for home, names in _HOME.items() for name in names}
 __all__ = ["__version__", *_WHERE]
 
 if TYPE_CHECKING:
+    from pluralign import recipes as recipes
     from pluralign.choice import Davidson, Lapse, Luce
     from pluralign.data import Comparisons, Items, Segments, Texts, describe, read, write
     from pluralign.elicitation import information_gain, next_question
@@ -52,15 +55,19 @@ if TYPE_CHECKING:
     from pluralign.population.drifting import Drifting
     from pluralign.population.ensemble import Ensemble
     from pluralign.population.hierarchical import Hierarchical
+    from pluralign.population.low_rank import LowRank
     from pluralign.population.per_rater import PerRater
     from pluralign.population.pooled import Pooled
+    from pluralign.population.prototypes import Prototypes
     from pluralign.population.routed import Routed
     from pluralign.population.trust import Trust
     from pluralign.raters import CampPeople, Factors, Faults, GaussianPeople, SimulatedRaters
-    from pluralign.utility import MLP, Linear
+    from pluralign.utility import MLP, Ideal, Linear
 
 
 def __getattr__(name: str) -> Any:
+    if name == "recipes":
+        return importlib.import_module("pluralign.recipes")
     if name not in _WHERE:
         raise AttributeError(f"pluralign has no {name!r}; it has {', '.join(sorted(_WHERE))}.")
     value = getattr(importlib.import_module(_WHERE[name]), name)

@@ -21,10 +21,10 @@ from pluralign.lab.run import Run, read_config
 from pluralign.lab.tastes import taste_names, tastes
 from pluralign.metrics.evaluation import Table, evaluate
 from pluralign.population import Belief, Draws, load, registry
-from pluralign.utility import MLP, Linear
+from pluralign.utility import MLP, Ideal, Linear
 
 Answers = Literal["auto", "comparisons", "votes"]
-UTILITIES: dict[str, type[Any]] = {"linear": Linear, "mlp": MLP}
+UTILITIES: dict[str, type[Any]] = {"ideal": Ideal, "linear": Linear, "mlp": MLP}
 _TASTES = 40  # more weights than this make no table to read
 
 

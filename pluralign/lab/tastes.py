@@ -51,7 +51,8 @@ def taste_names(belief: Belief, features: list[str]) -> list[str]:
     worth: Any = belief.worth
     if isinstance(worth, LinearWorth) and worth.matrix is None:
         names = features if len(features) == len(worth.scale) else [f"x{d}" for d in range(len(worth.scale))]
-        return [*names, *(worth.vocabulary or ())]
+        lifted = [f"square {q + 1}" for q in range(worth.described - len(names))]
+        return [*names, *lifted, *(worth.vocabulary or ())]
     return [f"direction {q + 1}" for q in range(worth.width)]
 
 

@@ -15,6 +15,7 @@ from pluralign.data.comparisons import ABSENT, Comparisons
 from pluralign.data.options import Options
 from pluralign.population.draws import Draws, joined
 from pluralign.population.prior import Atoms, Gaussian, Prior
+from pluralign.population.simplex import Simplex
 from pluralign.population.voices import Voices, cluster
 from pluralign.streams import Seed, Streams
 from pluralign.utility import Worth
@@ -120,9 +121,9 @@ class Belief:
     def voices(self, count: int | None = None, seed: Seed = 0) -> Voices:
         """The rewards this population asks for, with the share of people behind each.
 
-        Camps speak for themselves. A continuous population is summed up by `count` (default 4) centres of its
-        raters' expected tastes; distances are differences in worth. Atoms that speak in no voice (adversaries,
-        see `Atoms.voice`) are left out.
+        Camps and prototypes speak for themselves. Another continuous population is summed up by `count` (default 4)
+        centres of its raters' expected tastes; distances are differences in worth. Atoms that speak in no voice
+        (adversaries, see `Atoms.voice`) are left out.
         """
         if isinstance(self.prior, Atoms) and self.prior.voice is not None:
             return self._spoken(self.prior, self.prior.voice, count, seed)
@@ -132,6 +133,11 @@ class Belief:
             # A camp that speaks for less than half a person is a spare part of the fit, and nobody's voice.
             heard = share * max(self.draws.raters, 1) >= 0.5
             return Voices(self.worth, self.prior.z[heard], share[heard] / share[heard].sum())
+        if isinstance(self.prior, Simplex) and (count is None or count >= len(self.prior.corners)):
+            # Mixing weights add up to the mean taste, so a corner's share is all that raters have of it.
+            share = self.prior.shares(self.draws)
+            heard = (share * max(self.draws.raters, 1) >= 0.5) | (share == share.max())
+            return Voices(self.worth, self.prior.corners[heard], share[heard] / share[heard].sum())
         if self.draws.raters:
             z, mass = self.draws.mean, torch.ones(self.draws.raters)
         else:

@@ -133,7 +133,7 @@ class Hierarchical:
             key = (id(part), rank)
             if key not in fits:
                 fits[key] = (part, solve(part, rank))
-            return _tempered(fits[key][1], part, temper)
+            return tempered(fits[key][1], part, temper)
 
         options = {(q, t): (lambda part, q=q, t=t: candidate(part, q, t)) for q in ranks for t in tempers}
         (rank, temper), choice = choose(options, data, streams.below("temper"), held)
@@ -142,7 +142,7 @@ class Hierarchical:
         return replace(found, diagnostics={**notes, "choice_table": choice.table})
 
 
-def _tempered(belief: Belief, data: Comparisons, temper: float) -> Belief:
+def tempered(belief: Belief, data: Comparisons, temper: float) -> Belief:
     """The same belief with a smaller spread between raters, and their tastes drawn in accordingly."""
     if temper == 1:
         return belief

@@ -8,14 +8,28 @@ from pluralign.population.distributional import Distributional
 from pluralign.population.drifting import Drifting
 from pluralign.population.ensemble import Ensemble
 from pluralign.population.hierarchical import Hierarchical
+from pluralign.population.low_rank import LowRank
 from pluralign.population.per_rater import PerRater
 from pluralign.population.pooled import Pooled
+from pluralign.population.prototypes import Prototypes
 from pluralign.population.routed import Routed
 from pluralign.population.trust import Trust
 
+MEMBERS = (
+    Pooled,
+    PerRater,
+    Camps,
+    Prototypes,
+    LowRank,
+    Hierarchical,
+    Trust,
+    Drifting,
+    Routed,
+    Ensemble,
+    Distributional,
+)
 MODELS: dict[str, type[Any]] = {
-    re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind
-    for kind in (Pooled, PerRater, Camps, Hierarchical, Trust, Drifting, Routed, Ensemble, Distributional)
+    re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in MEMBERS
 }
 
 

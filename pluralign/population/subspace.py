@@ -51,13 +51,16 @@ def refined(
     ridge: float = 1.0,
     rounds: int = 4,
     samples: int = 8,
+    full: LinearWorth | None = None,
 ) -> LinearWorth:
     """Improve the directions of a narrowed basis: alternate the raters' tastes (Laplace) and the directions.
 
     Given draws of the tastes f_r, the answers are a convex problem in the directions W: worth = X W (1, f_r).
     """
-    full = utility.start(data, width=None, generator=streams("start"))
-    assert isinstance(full, LinearWorth)
+    if full is None:
+        found = utility.start(data, width=None, generator=streams("start"))
+        assert isinstance(found, LinearWorth)
+        full = found
     incidence = Incidence.of(data, full, rule)
     matrix = worth.matrix if full.matrix is None else torch.linalg.lstsq(full.matrix, worth.matrix).solution
     assert matrix is not None

@@ -168,12 +168,13 @@ def loadings(
     z: Float[Tensor, "S R Q"],
     weight: Float[Tensor, "S R"],
     start: Float[Tensor, "Z Q"],
-    ridge: float,
+    ridge: float | np.ndarray,
     sweeps: int = 40,
 ) -> Float[Tensor, "Z Q"]:
     """The directions W (Z, Q) that explain the answers best when tastes are known up to weighted draws.
 
     Maximises sum_s weight_s log p(answers | basis @ W @ z_s) - ridge/2 |W|^2, a convex problem, by L-BFGS.
+    `ridge` may differ between the numbers of W.
     """
     taste = z[:, rater].numpy()  # (S, M, Q)
     mine = weight[:, rater].numpy()
@@ -194,7 +195,7 @@ def loadings(
         pull = np.einsum("smj,sm,smq->mjq", slope.numpy(), mine, taste, optimize=True)
         back = rows.shows.T @ pull.reshape(-1, q)
         back = back if rows.basis is None else rows.basis.T @ back
-        total = float((mine * value.numpy()).sum()) - ridge / 2 * float((matrix**2).sum())
+        total = float((mine * value.numpy()).sum()) - float((ridge * matrix**2).sum()) / 2
         return -total, -(np.asarray(back) - ridge * matrix).ravel()
 
     found = scipy.optimize.minimize(

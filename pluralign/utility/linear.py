@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -80,6 +81,16 @@ class Linear:
         return dataclasses.replace(raw, matrix=rotation[keep].T.contiguous())
 
 
+@runtime_checkable
+class Lift(Protocol):
+    """Appends functions of the features to them; a frozen dataclass."""
+
+    @property
+    def scale(self) -> Float[Tensor, " L"]: ...
+
+    def __call__(self, rows: Float[Tensor, "*b D"]) -> Float[Tensor, "*b DL"]: ...
+
+
 @dataclass(frozen=True)
 class LinearWorth:
     """A linear basis: standardise, append identities, rotate.
@@ -89,6 +100,7 @@ class LinearWorth:
         vocabulary: names of the I options that have a worth of their own, or None.
         matrix: (D + I, Z) directions, or None for all D + I of them as they are.
         discount: per step of a segment.
+        lift: appends functions of the standardised features (the squares of an ideal point), or None.
     """
 
     centre: Float[Tensor, " D"]
@@ -96,13 +108,19 @@ class LinearWorth:
     vocabulary: tuple[str, ...] | None
     matrix: Float[Tensor, "DI Z"] | None
     discount: float
+    lift: Lift | None = None
+
+    @property
+    def described(self) -> int:
+        """Columns that come from features: D, and what `lift` appends."""
+        return len(self.scale) + (0 if self.lift is None else len(self.lift.scale))
 
     @property
     def width(self) -> int:
         """Z, the number of weights in a taste."""
         if self.matrix is not None:
             return self.matrix.shape[1]
-        return len(self.scale) + len(self.vocabulary or ())
+        return self.described + len(self.vocabulary or ())
 
     @property
     def nameless(self) -> bool:
@@ -116,7 +134,7 @@ class LinearWorth:
             ValueError: rows have another width than in training.
         """
         rows = self._standard(rows)
-        return rows if self.matrix is None else rows @ self.matrix[: len(self.scale)]
+        return rows if self.matrix is None else rows @ self.matrix[: self.described]
 
     def basis(self, options: Options) -> Float[Tensor, "N Z"]:
         """(N, Z) so that worth = basis @ taste; an option never met has only what its features say."""
@@ -129,7 +147,7 @@ class LinearWorth:
             own = torch.zeros(len(options), len(self.vocabulary), dtype=value.dtype)
             own[known.nonzero()[:, 0], place[known]] = 1.0
             return torch.cat([value, own], 1)
-        width = len(self.scale)
+        width = self.described
         value = value @ self.matrix[:width]
         value[known] += self.matrix[width:][place[known]]
         return value
@@ -146,7 +164,8 @@ class LinearWorth:
                 f"options must have the {len(self.scale)} features of the training data, got {rows.shape[-1]}; "
                 "give the same columns in the same order."
             )
-        return (rows.double() - self.centre) * self.scale
+        rows = (rows.double() - self.centre) * self.scale
+        return rows if self.lift is None else self.lift(rows)
 
     def place(self, options: Options) -> Tensor:
         """(N,) where each option stands in the vocabulary, -1 if it was never met."""

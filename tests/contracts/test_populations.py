@@ -1,6 +1,7 @@
 """What every population model promises, over every registered member: a new file in the folder is tested at once."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from pluralign.population.ensemble import Council
 from pluralign.population.hierarchical import Hierarchical
 from pluralign.population.registry import MODELS, named
 from pluralign.population.saving import same
+from pluralign.population.simplex import Simplex
 from pluralign.raters import CampPeople, SimulatedRaters, questions
 from pluralign.utility import MLP
 
@@ -23,6 +25,8 @@ FIXED = {
     "pooled": {"ridge": 1.0},
     "per_rater": {"ridge": 1.0},
     "camps": {"groups": 2, "ridge": 1.0, "restarts": 3},
+    "prototypes": {"prototypes": 2, "ridge": 1.0, "concentration": 1.0, "draws": 64},
+    "low_rank": {"rank": 2, "ridge": 1.0, "temper": 1.0, "draws": 16},
     "hierarchical": {"draws": 16, "rounds": 30, "rank": 2, "ridge": 3.0, "temper": 1.0},
     "trust": {"ridge": 1.0},
     "drifting": {"draws": 16, "rounds": 30, "temper": 1.0, "modes": 1},
@@ -183,6 +187,12 @@ def test_adapting_to_no_answers_is_the_prior(name, data, fitted):
         width = [part.width for part in belief.prior.parts]
         for mean, part in zip(draws.mean[0].split(width), belief.prior.parts, strict=True):
             torch.testing.assert_close(mean * len(width), part.prior.mean, atol=1e-6, rtol=0)
+    elif isinstance(belief.prior, Simplex):
+        # Sobol points: the mean of S draws is that of the prior up to about log(S) / S of its spread.
+        spread = torch.diagonal(belief.prior.covariance).sqrt()
+        count = len(draws.z)
+        error = (draws.mean[0] - belief.prior.mean).abs()
+        assert bool((error <= 4 * math.log(count) / count * spread + 1e-9).all())
     else:
         assert isinstance(belief.prior, Gaussian)
         torch.testing.assert_close(draws.mean[0], belief.prior.mean, atol=1e-6, rtol=0)
@@ -303,6 +313,8 @@ def _quick(name):
         "routed": {"restarts": 2},
         "ensemble": {"member": Camps(restarts=2), "members": 2},
         "distributional": {"restarts": 1},
+        "prototypes": {"rounds": 6, "draws": 32},
+        "low_rank": {"rounds": 1, "draws": 8},
     }
     return quick.get(name, {})
 
@@ -527,7 +539,7 @@ MEAGRE = {
 @pytest.mark.parametrize("case", list(MEAGRE))
 def test_meagre_data_give_a_finite_belief(name, case, data):
     meagre = MEAGRE[case](data)
-    for settings in (model(name, groups=1), named(name)(**_quick(name))):
+    for settings in (model(name, groups=1, prototypes=1, rank=1), named(name)(**_quick(name))):
         belief = settings.fit(meagre, seed=0)
         share = check_predicts(belief, meagre)
         check_predicts(

@@ -1,0 +1,170 @@
+"""Prototypes: every rater's taste is a mix of a few tastes. PAL's population, with a likelihood and a prior."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pluralign.choice import ChoiceRule, Luce
+from pluralign.data.comparisons import Comparisons
+from pluralign.population.belief import Belief
+from pluralign.population.camps import Camps
+from pluralign.population.held_out import choose
+from pluralign.population.mixing import mixed
+from pluralign.population.pooled import common_taste, need_answers
+from pluralign.population.prior import Atoms
+from pluralign.population.simplex import Simplex, dirichlet_grid
+from pluralign.population.training import train
+from pluralign.population.wide import is_wide
+from pluralign.streams import Seed, Streams
+from pluralign.utility import Linear, Utility, Worth
+from pluralign.utility.linear import LinearWorth
+from pluralign.utility.mlp import MLPWorth
+
+SIZES = (1, 2, 3, 4, 6)
+RIDGES = (0.02, 0.2, 2.0, 10.0)
+MIDDLE = 2.0  # the ridge under which the number of prototypes is chosen
+CORNERED = 0.05  # the concentration of raters who sit at corners, which learning approaches too slowly
+CAUTION = 1.0  # standard errors by which more prototypes must be better than fewer
+
+
+@dataclass(frozen=True)
+class Prototypes:
+    """taste of rater r = w_r @ prototypes, w_r on the simplex, w_r ~ Dirichlet.
+
+    Camps are the special case where everybody sits at a corner (small concentration).
+
+    Attributes:
+        prototypes: K, or "auto": chosen among 1, 2, 3, 4, 6 by held-out likelihood, the smallest number that is
+            not clearly worse than the best.
+        utility, rule: as in Pooled; Ideal() makes prototypes ideal points that share a metric.
+        ridge: 1 / variance of the normal prior that draws prototypes to the common taste; "auto" chooses by
+            held-out likelihood.
+        concentration: of the Dirichlet distribution, per prototype; "auto" learns one for each, or
+            takes .05 (raters at corners) if that predicts held-out answers better.
+        draws: tastes that describe each rater.
+        rounds: EM rounds at most.
+
+    Source: Chen et al., PAL (ICLR 2025). Theirs is a hinge loss by gradient steps without a prior on weights; here
+    the answers have a likelihood, corners start from camps, and each half of a round is solved.
+    """
+
+    prototypes: int | str = "auto"
+    utility: Utility = field(default_factory=Linear)
+    rule: ChoiceRule = field(default_factory=Luce)
+    ridge: float | str = "auto"
+    concentration: float | str = "auto"
+    draws: int = 128
+    rounds: int = 30
+
+    def __post_init__(self) -> None:
+        if self.prototypes != "auto" and (not isinstance(self.prototypes, int) or self.prototypes < 1):
+            raise ValueError(f'`prototypes` must be a positive number or "auto", got {self.prototypes!r}.')
+        if self.concentration != "auto" and not float(self.concentration) > 0:
+            raise ValueError(f'`concentration` must be positive or "auto", got {self.concentration!r}.')
+        if self.draws < 2:
+            raise ValueError(f"`draws` must be at least 2, got {self.draws}.")
+
+    def fit(self, data: Comparisons, seed: Seed = 0, *, held: Comparisons | None = None) -> Belief:
+        """Fit to M answers; the belief's draws are weighted mixes of the prototypes.
+
+        Raises:
+            ValueError: more prototypes than raters.
+        """
+        need_answers(data)
+        streams = Streams.of(seed)
+        present = int((data.counts > 0).sum())
+        if self.prototypes != "auto" and int(self.prototypes) > present:
+            raise ValueError(
+                f"`prototypes` must not exceed the number of raters with answers, {present}, got "
+                f'{self.prototypes}; give fewer, or prototypes="auto".'
+            )
+        sizes = [k for k in SIZES if k <= present] if self.prototypes == "auto" else [int(self.prototypes)]
+        ridge = MIDDLE if self.ridge == "auto" else float(self.ridge)
+        draft = replace(self, rounds=min(self.rounds, 8), draws=min(self.draws, 64))
+
+        def candidate(
+            count: int, ridge: float, concentration: float | str
+        ) -> Callable[[Comparisons], Belief]:
+            settings = replace(draft, concentration=concentration)
+            return lambda part: settings._fit(part, streams.below(count), count, ridge)
+
+        count, choice = choose(
+            {k: candidate(k, ridge, self.concentration) for k in sizes},
+            data,
+            streams.below("prototypes"),
+            held,
+            cautious=CAUTION,
+        )
+        notes: dict[str, object] = {"prototypes_table": choice.table}
+        linear = isinstance(self.utility.start(data, width=count, generator=streams("start")), LinearWorth)
+        if self.ridge == "auto" and linear:  # a network has its own way to keep weights small
+            options = {r: candidate(count, r, self.concentration) for r in RIDGES}
+            ridge, choice = choose(options, data, streams.below("ridge"), held)
+            notes["ridge_table"] = choice.table
+        settings = self
+        if self.concentration == "auto" and linear and count > 1:
+            names: tuple[float | str, ...] = ("auto", CORNERED)
+            picked, choice = choose(
+                {c: candidate(count, ridge, c) for c in names}, data, streams.below("concentration"), held
+            )
+            notes["concentration_table"] = choice.table
+            settings = replace(self, concentration=picked)
+        found = settings._fit(data, streams.below(count), count, ridge)
+        return replace(found, settings=self, diagnostics={**found.diagnostics, **notes})
+
+    def _fit(self, data: Comparisons, streams: Streams, count: int, ridge: float) -> Belief:
+        worth = self.utility.start(data, width=count, generator=streams("start"))
+        notes: dict[str, object] = {"prototypes": count, "ridge": ridge}
+        fixed = None if self.concentration == "auto" else float(self.concentration)
+        if not isinstance(worth, LinearWorth):
+            alpha = torch.full((count,), fixed or 1.0, dtype=torch.float64)
+            worth, _, more = train(cast(MLPWorth, worth), dirichlet_grid(alpha, 64), self.rule, data, streams)
+            prior = Simplex(torch.eye(count).double(), alpha, self.draws if count > 1 else 1)
+            return self._belief(data, worth, prior, {**notes, **more})
+        start = corners(data, worth, self.utility, self.rule, streams, count, ridge)
+        found = mixed(
+            data,
+            worth,
+            self.rule,
+            start,
+            ridge=ridge,
+            concentration=fixed,
+            draws=self.draws,
+            rounds=self.rounds,
+        )
+        return self._belief(data, found.worth, found.prior, {**notes, "rounds": found.rounds})
+
+    def _belief(self, data: Comparisons, worth: Worth, prior: Simplex, notes: dict) -> Belief:
+        draws = prior.posterior(data, worth.basis(data.options), self.rule)
+        assert data.rater_ids is not None
+        notes["concentration"] = tuple(prior.concentration.tolist())
+        belief = Belief(worth, self.rule, prior, draws, data.rater_ids, self, notes)
+        return replace(belief, diagnostics={**notes, "shrinkage": belief.shrinkage})
+
+
+def corners(
+    data: Comparisons,
+    worth: LinearWorth,
+    utility: Utility,
+    rule: ChoiceRule,
+    streams: Streams,
+    count: int,
+    ridge: float,
+) -> Float[Tensor, "Z K"]:
+    """Where prototypes start: the tastes of as many camps, which lie inside the hull of the truth."""
+    if count == 1:
+        return common_taste(data, worth, rule, ridge)[:, None]
+    camps = Camps(count, utility, rule, ridge, restarts=4, sweeps=60, tolerance=0.1)
+    found = camps._fit(data, streams.below("camps"), count, ridge)
+    assert isinstance(found.prior, Atoms)
+    taste = found.prior.z.T
+    if is_wide(worth):  # its basis is the camps themselves: read them back in that of the features
+        assert isinstance(found.worth, LinearWorth)
+        assert found.worth.matrix is not None
+        inner = found.worth.matrix
+        taste = (inner if worth.matrix is None else torch.linalg.lstsq(worth.matrix, inner).solution) @ taste
+    return taste.contiguous()
