@@ -194,7 +194,7 @@ class LowRank:
             rounds=8 * rounds,
         )
         draws = found.prior.posterior(data, found.worth.basis(data.options), self.rule)
-        notes = {"rank": rank, "ridge": ridge, "concentration": tuple(found.prior.concentration.tolist())}
+        notes = {"rank": rank, "ridge": ridge, "dirichlet": tuple(found.prior.concentration.tolist())}
         return self._belief(data, found.worth, found.prior, draws, notes)
 
     def _network(self, data: Comparisons, streams: Streams, held: Comparisons | None) -> Belief:

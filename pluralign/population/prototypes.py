@@ -43,8 +43,8 @@ class Prototypes:
         utility, rule: as in Pooled; Ideal() makes prototypes ideal points that share a metric.
         ridge: 1 / variance of the normal prior that draws prototypes to the common taste; "auto" chooses by
             held-out likelihood.
-        concentration: of the Dirichlet distribution, per prototype; "auto" learns one for each, or
-            takes .05 (raters at corners) if that predicts held-out answers better.
+        concentration: of the Dirichlet distribution, the same for every prototype; "learned" is one for each; "auto"
+            is "learned" or .05 (raters at corners), whichever predicts held-out answers better.
         draws: tastes that describe each rater.
         rounds: EM rounds at most.
 
@@ -63,8 +63,10 @@ class Prototypes:
     def __post_init__(self) -> None:
         if self.prototypes != "auto" and (not isinstance(self.prototypes, int) or self.prototypes < 1):
             raise ValueError(f'`prototypes` must be a positive number or "auto", got {self.prototypes!r}.')
-        if self.concentration != "auto" and not float(self.concentration) > 0:
-            raise ValueError(f'`concentration` must be positive or "auto", got {self.concentration!r}.')
+        if not (self.concentration in ("auto", "learned") or _positive(self.concentration)):
+            raise ValueError(
+                f'`concentration` must be a positive number, "learned" or "auto", got {self.concentration!r}.'
+            )
         if self.draws < 2:
             raise ValueError(f"`draws` must be at least 2, got {self.draws}.")
 
@@ -107,11 +109,11 @@ class Prototypes:
             notes["ridge_table"] = choice.table
         settings = self
         if self.concentration == "auto" and linear and count > 1:
-            names: tuple[float | str, ...] = ("auto", CORNERED)
+            names: tuple[float | str, ...] = ("learned", CORNERED)
             picked, choice = choose(
                 {c: candidate(count, ridge, c) for c in names}, data, streams.below("concentration"), held
             )
-            notes["concentration_table"] = choice.table
+            notes |= {"concentration_table": choice.table, "concentration": picked}
             settings = replace(self, concentration=picked)
         found = settings._fit(data, streams.below(count), count, ridge)
         return replace(found, settings=self, diagnostics={**found.diagnostics, **notes})
@@ -119,7 +121,7 @@ class Prototypes:
     def _fit(self, data: Comparisons, streams: Streams, count: int, ridge: float) -> Belief:
         worth = self.utility.start(data, width=count, generator=streams("start"))
         notes: dict[str, object] = {"prototypes": count, "ridge": ridge}
-        fixed = None if self.concentration == "auto" else float(self.concentration)
+        fixed = None if self.concentration in ("auto", "learned") else float(self.concentration)
         if not isinstance(worth, LinearWorth):
             alpha = torch.full((count,), fixed or 1.0, dtype=torch.float64)
             worth, _, more = train(cast(MLPWorth, worth), dirichlet_grid(alpha, 64), self.rule, data, streams)
@@ -141,9 +143,13 @@ class Prototypes:
     def _belief(self, data: Comparisons, worth: Worth, prior: Simplex, notes: dict) -> Belief:
         draws = prior.posterior(data, worth.basis(data.options), self.rule)
         assert data.rater_ids is not None
-        notes["concentration"] = tuple(prior.concentration.tolist())
+        notes["dirichlet"] = tuple(prior.concentration.tolist())
         belief = Belief(worth, self.rule, prior, draws, data.rater_ids, self, notes)
         return replace(belief, diagnostics={**notes, "shrinkage": belief.shrinkage})
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int | float) and value > 0
 
 
 def corners(
