@@ -24,7 +24,7 @@ from pluralign.utility import Linear, Utility
 from pluralign.utility.linear import LinearWorth
 
 SIZES = (1, 2, 3, 4, 6, 8)
-RIDGES = (0.1, 1.0, 5.0, 20.0)
+RIDGES = (0.01, 0.1, 1.0, 5.0, 20.0)
 CAUTION = 1.5  # standard errors by which more camps must be better than fewer
 MIDDLE = 5.0  # the ridge under which the number of camps is chosen
 

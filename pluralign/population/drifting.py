@@ -119,9 +119,15 @@ class Drifting:
         return self._solved(data, belief.worth.onto(matrix), belief.diagnostics["walk"])
 
     def _still(self, data: Comparisons, seed: Seed, held: Comparisons | None) -> Belief:
-        rank = 2 if self.temper != "auto" else "auto"
+        free = self.temper == "auto"
         still = Hierarchical(
-            self.utility, self.rule, rank=rank, temper=self.temper, draws=self.draws, rounds=self.rounds
+            self.utility,
+            self.rule,
+            "auto" if free else "normal",
+            rank="auto" if free else 2,
+            temper=self.temper,
+            draws=self.draws,
+            rounds=self.rounds,
         )
         found = still.fit(data, seed, held=held)
         why = "the answers have no time column" if data.time is None else "all answers have the same time"

@@ -90,6 +90,8 @@ def held_out_losses(
     data: Comparisons,
     streams: Streams,
     held: Comparisons | None = None,
+    *,
+    most: int = ENOUGH,
 ) -> Float[Tensor, "C R"]:
     """Each rater's mean held-out log loss under each candidate; NaN for raters with nothing held out.
 
@@ -97,7 +99,7 @@ def held_out_losses(
     little about which of two settings is better.
     """
     if held is not None:
-        kept = some(data, streams)
+        kept = some(data, streams, most)
         if kept is not data:  # raters who were left out would be judged as strangers
             assert kept.rater_ids is not None
             assert held.rater_ids is not None
@@ -107,7 +109,7 @@ def held_out_losses(
     repeats = min(4, -(-FEW // max(len(data), 1)))
     found = []
     for repeat in range(repeats):
-        kept, out = hold_out(some(data, streams), streams.below("repeat", repeat))
+        kept, out = hold_out(some(data, streams, most), streams.below("repeat", repeat))
         if not len(out) or not bool(out.decided.any()):
             return torch.full((len(candidates), data.raters), torch.nan, dtype=torch.float64)
         found.append(torch.stack([log_loss(fit(kept), out) for fit in candidates.values()]))
@@ -121,18 +123,19 @@ def choose(
     held: Comparisons | None = None,
     *,
     cautious: float = 0.0,
+    most: int = ENOUGH,
 ) -> tuple[Name, Choice]:
     """The candidate with the smallest held-out log loss, macro-averaged over raters.
 
     `held` are answers set aside by the caller; by default a part of `data` is (see `hold_out`).
     `cautious` (standard errors) takes the first candidate, the simplest put first, that is not worse than the best
     by more than so many standard errors of the paired difference, or that misses less than 3 % of what the best
-    gains over the simplest: complexity must earn its place.
+    gains over the simplest: complexity must earn its place. `most` bounds the answers that candidates are fitted to.
     """
     names = list(candidates)
     if len(names) == 1:
         return names[0], Choice(names[0], ())
-    losses = held_out_losses(candidates, data, streams, held)
+    losses = held_out_losses(candidates, data, streams, held, most=most)
     losses = losses[:, torch.isfinite(losses).all(0)]
     if not losses.shape[1]:
         return names[0], Choice(names[0], ())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 
@@ -11,6 +12,7 @@ from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
 from pluralign.population.held_out import choose
 from pluralign.population.laplace import laplace_em
+from pluralign.population.normal import normal_em
 from pluralign.population.pooled import need_answers
 from pluralign.population.prior import Gaussian, inverse
 from pluralign.population.rows import Rows
@@ -20,7 +22,8 @@ from pluralign.streams import Seed, Streams
 from pluralign.utility import Linear, Utility, Worth
 from pluralign.utility.linear import LinearWorth
 
-METHODS = ("laplace", "svi", "nuts")
+EM = ("normal", "laplace")
+METHODS = ("auto", *EM, "svi", "nuts")
 RANKS = (1, 2, 4)
 TEMPERS = (1.0, 0.5, 0.25)
 
@@ -31,25 +34,28 @@ class Hierarchical:
 
     Attributes:
         utility, rule: as in Pooled.
-        method: "laplace" (EM with a normal approximation per rater: fast), "svi" or "nuts" (Pyro: slower,
-            exact in the limit, with diagnostics).
+        method: "normal" (EM with the normal distribution nearest to each rater's posterior), "laplace" (the same
+            at the mode: faster; with few answers each it finds a fraction of the spread, which errs on the safe
+            side), "auto" (of these two the one that predicts held-out answers better), "svi" or "nuts" (Pyro:
+            slower, exact in the limit, with diagnostics).
         rank: for wide utilities, the number of directions along which raters differ; "auto" chooses among
             1, 2, 4 by held-out likelihood. Narrow utilities (up to 64 features) have a full covariance.
         ridge: for wide utilities, 1 / variance of the weights of the common worth and of the directions.
         temper: factor on the fitted covariance; "auto" chooses among 1, 1/2, 1/4 by held-out likelihood.
-            Directions estimated from the very answers they explain overstate how far raters differ. For "laplace".
+            Directions estimated from the very answers they explain overstate how far raters differ. For EM.
         draws: tastes that describe each rater.
         rounds: EM rounds at most.
         strength: pseudo-raters behind the prior guess that raters hardly differ (an inverse Wishart); keeps the
             covariance proper when raters are few.
         chains, warmup: for "nuts". steps: for "svi".
 
-    Source: Train (2009), chapters 6 and 12; Laplace-EM as in Rasmussen and Williams (2006), section 3.4.
+    Source: Train (2009), chapters 6 and 12; the nearest normal distribution by Opper and Archambeau (2009),
+    Laplace's approximation as in Rasmussen and Williams (2006), section 3.4.
     """
 
     utility: Utility = field(default_factory=Linear)
     rule: ChoiceRule = field(default_factory=Luce)
-    method: str = "laplace"
+    method: str = "auto"
     rank: int | str = "auto"
     ridge: float = 3.0
     temper: float | str = "auto"
@@ -72,30 +78,33 @@ class Hierarchical:
         streams = Streams.of(seed)
         worth = self.utility.start(data, width=None, generator=streams("start"))
         if isinstance(worth, LinearWorth) and is_wide(worth):
-            if self.method != "laplace":
+            if self.method in ("svi", "nuts"):
                 raise ValueError(
                     f"`method` {self.method!r} takes up to 64 features, these options have {worth.width} (an own worth "
-                    'of each option counted); use method="laplace", or describe the options by fewer features.'
+                    'of each option counted); use method="auto", or describe the options by fewer features.'
                 )
             return self._fit_wide(data, streams, held)
         if not isinstance(worth, LinearWorth):
             worth = narrowed(self.utility, self.rule, data, streams)
-        if self.method == "laplace":
+        if self.method not in ("svi", "nuts"):
             fixed = worth
-            return self._chosen(data, streams, held, (0,), lambda part, _: self._laplace(part, fixed, {}))
+            return self._chosen(
+                data, streams, held, (0,), lambda part, _, way: self._em(part, fixed, way, {})
+            )
         from pluralign.population import hierarchical_pyro
 
         fitted = hierarchical_pyro.svi if self.method == "svi" else hierarchical_pyro.nuts
         prior, draws, notes = fitted(self, data, worth, streams)
         return self._belief(data, worth, prior, draws, notes)
 
-    def _laplace(self, data: Comparisons, worth: Worth, notes: dict) -> Belief:
+    def _em(self, data: Comparisons, worth: Worth, way: str, notes: dict) -> Belief:
         rows = Rows.of(data, worth.basis(data.options), self.rule)
-        mean, covariance, mode, curvature, rounds, evidence = laplace_em(
+        fit = laplace_em if way == "laplace" else normal_em
+        mean, covariance, middle, sharp, rounds, evidence = fit(
             rows, self.rounds, self.strength, anchored=False
         )
         prior = Gaussian(mean, covariance, self.draws)
-        draws = prior.around(mode, curvature, rows, inverse(covariance))
+        draws = prior.around(middle, sharp, rows, inverse(covariance))
         return self._belief(data, worth, prior, draws, {**notes, "rounds": rounds, "log_evidence": evidence})
 
     def _belief(self, data: Comparisons, worth: Worth, prior: Gaussian, draws: Draws, notes: dict) -> Belief:
@@ -107,11 +116,18 @@ class Hierarchical:
     def _fit_wide(self, data: Comparisons, streams: Streams, held: Comparisons | None) -> Belief:
         """Tastes vary along few directions, found by moments and then refined by alternating exact steps."""
 
-        def solve(part: Comparisons, rank: int) -> Belief:
+        narrow: dict[tuple[int, int], tuple[Comparisons, LinearWorth]] = {}
+
+        def directions(part: Comparisons, rank: int) -> LinearWorth:
             worth = narrowed(self.utility, self.rule, part, streams, count=rank, ridge=self.ridge)
             assert isinstance(worth, LinearWorth)
-            worth = refined(self.utility, self.rule, part, worth, streams, self.strength, ridge=self.ridge)
-            return self._laplace(part, worth, {"rank": rank})
+            return refined(self.utility, self.rule, part, worth, streams, self.strength, ridge=self.ridge)
+
+        def solve(part: Comparisons, rank: int, way: str) -> Belief:
+            key = (id(part), rank)
+            if key not in narrow:
+                narrow[key] = (part, directions(part, rank))
+            return self._em(part, narrow[key][1], way, {"rank": rank})
 
         ranks = RANKS if self.rank == "auto" else (int(self.rank),)
         return self._chosen(data, streams, held, ranks, solve)
@@ -122,23 +138,29 @@ class Hierarchical:
         streams: Streams,
         held: Comparisons | None,
         ranks: tuple[int, ...],
-        solve: Callable[[Comparisons, int], Belief],
+        solve: Callable[[Comparisons, int, str], Belief],
     ) -> Belief:
-        """Rank and temper by held-out likelihood; each rank is fitted once for all tempers."""
+        """Rank, method and temper by held-out likelihood; each fit serves all tempers."""
+        ways = EM if self.method == "auto" else (self.method,)
         tempers = TEMPERS if self.temper == "auto" else (float(self.temper),)
         # The part is kept beside its fit: an id is free for another object once its owner is gone.
-        fits: dict[tuple[int, int], tuple[Comparisons, Belief]] = {}
+        fits: dict[tuple[int, int, str], tuple[Comparisons, Belief]] = {}
 
-        def candidate(part: Comparisons, rank: int, temper: float) -> Belief:
-            key = (id(part), rank)
+        def candidate(part: Comparisons, rank: int, way: str, temper: float) -> Belief:
+            key = (id(part), rank, way)
             if key not in fits:
-                fits[key] = (part, solve(part, rank))
+                fits[key] = (part, solve(part, rank, way))
             return tempered(fits[key][1], part, temper)
 
-        options = {(q, t): (lambda part, q=q, t=t: candidate(part, q, t)) for q in ranks for t in tempers}
-        (rank, temper), choice = choose(options, data, streams.below("temper"), held)
-        found = candidate(data, rank, temper)
-        notes = {**found.diagnostics, "temper": temper, "shrinkage": found.shrinkage}
+        options = {
+            (q, w, t): partial(candidate, rank=q, way=w, temper=t)
+            for q in ranks
+            for w in ways
+            for t in tempers
+        }
+        (rank, way, temper), choice = choose(options, data, streams.below("temper"), held)
+        found = candidate(data, rank, way, temper)
+        notes = {**found.diagnostics, "method": way, "temper": temper, "shrinkage": found.shrinkage}
         return replace(found, diagnostics={**notes, "choice_table": choice.table})
 
 

@@ -142,10 +142,10 @@ class Start:
 
     @staticmethod
     def of(settings: "Hierarchical", data: Comparisons, worth: Worth) -> "Start":
-        from pluralign.population.laplace import laplace_em
+        from pluralign.population.normal import normal_em
 
         rows = Rows.of(data, worth.basis(data.options).double(), settings.rule)
-        found = laplace_em(rows, settings.rounds, settings.strength, anchored=False)
+        found = normal_em(rows, settings.rounds, settings.strength, anchored=False)
         unit = math.sqrt(min(1.0, 0.5 * rows.width / max(rows.contrast, 1e-12)))
         return Start(Population(rows.width, unit), rows, *found[:4])
 

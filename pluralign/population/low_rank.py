@@ -13,8 +13,8 @@ from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
 from pluralign.population.held_out import choose
 from pluralign.population.hierarchical import tempered
-from pluralign.population.laplace import laplace_em
 from pluralign.population.mixing import mixed
+from pluralign.population.normal import normal_em
 from pluralign.population.pooled import common_taste, need_answers
 from pluralign.population.prior import Gaussian, Prior, inverse
 from pluralign.population.rows import Rows
@@ -167,7 +167,7 @@ class LowRank:
                 full=full,
             )
         rows = Rows.of(data, worth.basis(data.options), self.rule)
-        mean, covariance, mode, curvature, _, evidence = laplace_em(rows, 40, self.strength, anchored=False)
+        mean, covariance, mode, curvature, _, evidence = normal_em(rows, 40, self.strength, anchored=False)
         prior = Gaussian(mean, covariance, self.draws)
         draws = prior.around(mode, curvature, rows, inverse(covariance))
         return self._belief(
@@ -181,7 +181,7 @@ class LowRank:
         if rank > 1:
             matrix = start[:, :rank]
             rows = Rows.of(data, full.onto(matrix).basis(data.options), self.rule)
-            _, _, mode, _, _, _ = laplace_em(rows, 15, self.strength, anchored=True)
+            _, _, mode, _, _, _ = normal_em(rows, 15, self.strength, anchored=True)
             tips = matrix @ outermost(mode[data.counts > 0], rank).T
         found = mixed(
             data,
@@ -204,7 +204,7 @@ class LowRank:
         def solve(part: Comparisons, temper: float) -> Belief:
             worth = narrowed(self.utility, self.rule, part, streams, count=max(rank, 1))
             rows = Rows.of(part, worth.basis(part.options), self.rule)
-            mean, covariance, mode, curvature, _, evidence = laplace_em(
+            mean, covariance, mode, curvature, _, evidence = normal_em(
                 rows, 40, self.strength, anchored=False
             )
             prior = Gaussian(mean, covariance, self.draws)

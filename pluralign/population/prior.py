@@ -10,6 +10,8 @@ from torch import Tensor
 from pluralign.choice import ChoiceRule
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.draws import Draws
+from pluralign.population.grids import inverse, normal_grid, root
+from pluralign.population.nearest import posteriors
 from pluralign.population.newton import modes, solve
 from pluralign.population.rows import Rows, answer_log_prob, buckets
 
@@ -54,7 +56,7 @@ class Atoms:
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Normal tastes. Bayes' rule by Laplace's approximation, corrected by importance weights.
+    """Normal tastes. Bayes' rule by the nearest normal distribution, corrected by importance weights.
 
     Attributes:
         mean: (Z,). covariance: (Z, Z).
@@ -74,18 +76,21 @@ class Gaussian:
         """Draws around each rater's most probable taste."""
         rows = Rows.of(data, basis, rule)
         precision = inverse(self.covariance)
-        mode, curvature, _ = modes(buckets(rows), rule, self.mean, precision, data.raters)
-        return self.around(mode, curvature, rows, precision)
+        find = modes if self.draws == 1 else posteriors
+        middle, sharp, _ = find(buckets(rows), rule, self.mean, precision, data.raters)
+        return self.around(middle, sharp, rows, precision)
 
-    def around(self, mode: Tensor, curvature: Tensor, rows: Rows, precision: Tensor) -> Draws:
-        """Draws from the Laplace approximation, weighted by the exact posterior over it."""
-        raters, width = mode.shape
+    def around(
+        self, middle: Float[Tensor, "R Z"], sharp: Float[Tensor, "R Z Z"], rows: Rows, precision: Tensor
+    ) -> Draws:
+        """Draws from N(middle, sharp^-1) for each rater, weighted by the exact posterior over it."""
+        raters, width = middle.shape
         if self.draws == 1:
-            return Draws(mode[None], torch.ones(1, raters).to(mode))
-        noise = normal_grid(self.draws, width).to(mode)
-        factor = torch.linalg.cholesky(curvature)  # curvature = factor factor', so the spread is factor'^-1
+            return Draws(middle[None], torch.ones(1, raters).to(middle))
+        noise = normal_grid(self.draws, width).to(middle)
+        factor = torch.linalg.cholesky(sharp)  # sharp = factor factor', so the spread is factor'^-1
         tail = torch.linalg.solve_triangular(factor.mT, noise.T.expand(raters, -1, -1), upper=True)
-        z = mode + tail.permute(2, 0, 1)
+        z = middle + tail.permute(2, 0, 1)
         if not len(rows):
             return Draws(z, torch.full((self.draws, raters), 1 / self.draws).to(z))
         gap = z - self.mean
@@ -113,27 +118,6 @@ def own_log_prob(rows: Rows, z: Float[Tensor, "S R Z"]) -> Float[Tensor, "S R"]:
             value = value * rows.weight[part]
         out.index_add_(1, rater, value)
     return out
-
-
-def normal_grid(count: int, width: int) -> Float[Tensor, "S Z"]:
-    """Standard normal draws that fill space evenly: scrambled Sobol points, in antithetic pairs."""
-    half = (count + 1) // 2
-    points = torch.quasirandom.SobolEngine(width, scramble=True, seed=0).draw(half, dtype=torch.float64)
-    noise = torch.special.ndtri(points.clamp(1e-6, 1 - 1e-6))
-    return torch.cat([noise, -noise])[:count]
-
-
-def root(covariance: Float[Tensor, "Z Z"]) -> Float[Tensor, "Z Z"]:
-    """A factor A with A A' = covariance, also where the covariance is singular."""
-    size, side = torch.linalg.eigh(covariance)
-    return side * size.clamp_min(0.0).sqrt()
-
-
-def inverse(covariance: Float[Tensor, "Z Z"]) -> Float[Tensor, "Z Z"]:
-    """The precision; directions without variance are held fast, not divided by zero."""
-    size, side = torch.linalg.eigh(covariance)
-    floor = 1e-9 * size[-1].clamp_min(1e-12)
-    return (side / size.clamp_min(floor)) @ side.T
 
 
 __all__ = ["Atoms", "Gaussian", "Prior", "inverse", "normal_grid", "root", "solve"]

@@ -28,6 +28,7 @@ SIZES = (1, 2, 3, 4, 6)
 RIDGES = (0.02, 0.2, 2.0, 10.0)
 MIDDLE = 2.0  # the ridge under which the number of prototypes is chosen
 CORNERED = 0.05  # the concentration of raters who sit at corners, which learning approaches too slowly
+DRAFTED = 20_000  # answers by which settings are chosen
 CAUTION = 1.0  # standard errors by which more prototypes must be better than fewer
 
 
@@ -86,7 +87,7 @@ class Prototypes:
             )
         sizes = [k for k in SIZES if k <= present] if self.prototypes == "auto" else [int(self.prototypes)]
         ridge = MIDDLE if self.ridge == "auto" else float(self.ridge)
-        draft = replace(self, rounds=min(self.rounds, 8), draws=min(self.draws, 64))
+        draft = replace(self, rounds=min(self.rounds, 6), draws=min(self.draws, 32))
 
         def candidate(
             count: int, ridge: float, concentration: float | str
@@ -100,18 +101,23 @@ class Prototypes:
             streams.below("prototypes"),
             held,
             cautious=CAUTION,
+            most=DRAFTED,
         )
         notes: dict[str, object] = {"prototypes_table": choice.table}
         linear = isinstance(self.utility.start(data, width=count, generator=streams("start")), LinearWorth)
         if self.ridge == "auto" and linear:  # a network has its own way to keep weights small
             options = {r: candidate(count, r, self.concentration) for r in RIDGES}
-            ridge, choice = choose(options, data, streams.below("ridge"), held)
+            ridge, choice = choose(options, data, streams.below("ridge"), held, most=DRAFTED)
             notes["ridge_table"] = choice.table
         settings = self
         if self.concentration == "auto" and linear and count > 1:
             names: tuple[float | str, ...] = ("learned", CORNERED)
             picked, choice = choose(
-                {c: candidate(count, ridge, c) for c in names}, data, streams.below("concentration"), held
+                {c: candidate(count, ridge, c) for c in names},
+                data,
+                streams.below("concentration"),
+                held,
+                most=DRAFTED,
             )
             notes |= {"concentration_table": choice.table, "concentration": picked}
             settings = replace(self, concentration=picked)

@@ -84,7 +84,10 @@ class Rows:
         slate, label = data.slate[order], data.label[order].to(basis)
         weight = None if data.weight is None else data.weight[order].to(basis)
         absent = None
-        if data.places == 2:
+        if data.places > 2 and bool(((slate != ABSENT).sum(1) == 2).all()):  # pairs on a longer slate
+            place = torch.argsort((slate == ABSENT).int(), dim=1, stable=True)[:, :2]
+            slate, label = slate.gather(1, place), label.gather(1, place)
+        if slate.shape[1] == 2:
             x = (basis[slate[:, 0]] - basis[slate[:, 1]])[:, None]
         else:
             hole = slate == ABSENT

@@ -4,7 +4,7 @@ import torch
 
 from pluralign.choice import ChoiceRule
 from pluralign.data.comparisons import Comparisons
-from pluralign.population.laplace import laplace_em
+from pluralign.population.normal import normal_em
 from pluralign.population.pooled import common_taste
 from pluralign.population.prior import Gaussian, inverse, normal_grid, root
 from pluralign.population.rows import Rows
@@ -53,7 +53,7 @@ def refined(
     samples: int = 8,
     full: LinearWorth | None = None,
 ) -> LinearWorth:
-    """Improve the directions of a narrowed basis: alternate the raters' tastes (Laplace) and the directions.
+    """Improve the directions of a narrowed basis: alternate the raters' tastes (their normal posteriors) and the directions.
 
     Given draws of the tastes f_r, the answers are a convex problem in the directions W: worth = X W (1, f_r).
     """
@@ -66,7 +66,7 @@ def refined(
     assert matrix is not None
     for _ in range(rounds):
         rows = Rows.of(data, worth.basis(data.options), rule)
-        mean, covariance, mode, curvature, _, _ = laplace_em(rows, 15, strength, anchored=True)
+        mean, covariance, mode, curvature, _, _ = normal_em(rows, 15, strength, anchored=True)
         # Put the spread into the directions, so that a ridge on them means the same for all.
         side = root(covariance[1:, 1:])
         draws = Gaussian(mean, covariance, samples).around(mode, curvature, rows, inverse(covariance))

@@ -27,11 +27,14 @@ FIXED = {
     "camps": {"groups": 2, "ridge": 1.0, "restarts": 3},
     "prototypes": {"prototypes": 2, "ridge": 1.0, "concentration": 1.0, "draws": 64},
     "low_rank": {"rank": 2, "ridge": 1.0, "temper": 1.0, "draws": 16},
-    "hierarchical": {"draws": 16, "rounds": 30, "rank": 2, "ridge": 3.0, "temper": 1.0},
+    "hierarchical": {"draws": 16, "rounds": 30, "method": "normal", "rank": 2, "ridge": 3.0, "temper": 1.0},
     "trust": {"ridge": 1.0},
     "drifting": {"draws": 16, "rounds": 30, "temper": 1.0, "modes": 1},
     "routed": {"heads": 2, "restarts": 3},
-    "ensemble": {"member": Hierarchical(draws=8, rounds=12, rank=2, temper=1.0), "members": 2},
+    "ensemble": {
+        "member": Hierarchical(method="normal", draws=8, rounds=12, rank=2, temper=1.0),
+        "members": 2,
+    },
     "distributional": {"members": 2, "restarts": 2},
 }
 ROUNDING = 1e-6  # another order of the same sums, in float64, through an optimum with curvature about one

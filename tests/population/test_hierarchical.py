@@ -266,7 +266,9 @@ def test_without_pyro_one_sentence_says_what_to_install(monkeypatch):
 
 
 def test_settings_that_are_none():
-    with pytest.raises(ValueError, match="`method` must be one of laplace, svi, nuts, got 'mcmc'"):
+    with pytest.raises(
+        ValueError, match="`method` must be one of auto, normal, laplace, svi, nuts, got 'mcmc'"
+    ):
         Hierarchical(method="mcmc")
     with pytest.raises(ValueError, match="`draws` must be at least 1"):
         Hierarchical(draws=0)

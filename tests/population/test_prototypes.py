@@ -156,7 +156,7 @@ def test_one_corner_is_the_pooled_model(rng):
 def test_settings_that_mean_nothing_are_refused():
     with pytest.raises(ValueError, match="`prototypes` must be a positive number"):
         Prototypes(0)
-    with pytest.raises(ValueError, match="`concentration` must be positive"):
+    with pytest.raises(ValueError, match="`concentration` must be a positive number"):
         Prototypes(2, concentration=0.0)
     with pytest.raises(ValueError, match="`draws` must be at least 2"):
         Prototypes(2, draws=1)

@@ -1,0 +1,58 @@
+"""Normal tastes by EM, with the normal distribution that comes nearest to each rater's posterior."""
+
+import torch
+from torch import Tensor
+
+from pluralign.population.grids import inverse
+from pluralign.population.nearest import posteriors
+from pluralign.population.rows import Rows, buckets
+
+
+def normal_em(
+    rows: Rows, rounds: int, strength: float, *, anchored: bool, tolerance: float = 2e-3
+) -> tuple[Tensor, Tensor, Tensor, Tensor, int, float]:
+    """Mean, covariance, and every rater's normal posterior, by variational EM.
+
+    Args:
+        rounds: at most. strength: pseudo-raters behind the prior guess that raters hardly differ.
+        anchored: the first coordinate is the common worth: its mean stays at one, the others' at zero.
+        tolerance: relative change of the covariance at which it stops.
+
+    Returns:
+        mean (Z,), covariance (Z, Z), middle (R, Z), precision (R, Z, Z), rounds run, and a lower bound of the log
+        evidence in nats.
+    """
+    groups = buckets(rows)
+    width = rows.width
+    eye = torch.eye(width, dtype=rows.x.dtype)
+    present = torch.bincount(rows.rater, minlength=rows.raters) > 0
+    count = int(present.sum())
+    mean = torch.zeros(width, dtype=rows.x.dtype)
+    if anchored:
+        mean[0] = 1.0
+    # A typical answer should be worth a few utils at most under the first guess.
+    guess = eye * min(1.0, 0.5 * width / max(rows.contrast, 1e-12))
+    covariance = guess
+    start, done = None, 0
+    for done in range(1, rounds + 1):
+        sweeps = 8 if done == 1 else 2
+        middle, sharp, _ = posteriors(
+            groups, rows.rule, mean, inverse(covariance), rows.raters, start=start, sweeps=sweeps
+        )
+        start = middle, sharp
+        if not anchored:
+            mean = middle[present].sum(0) / (count + 1e-3)
+        gap = (middle - mean)[present]
+        moment = torch.cholesky_inverse(torch.linalg.cholesky(sharp[present])).sum(0) + gap.T @ gap
+        new = (moment + strength * 0.1 * guess) / (count + strength)
+        change = float((new - covariance).norm() / covariance.norm())
+        covariance = new
+        if change < tolerance:
+            break
+    precision = inverse(covariance)
+    middle, sharp, fit = posteriors(groups, rows.rule, mean, precision, rows.raters, start=start)
+    gap = middle - mean
+    spread = torch.cholesky_inverse(torch.linalg.cholesky(sharp))
+    far = torch.einsum("rx,xy,ry->r", gap, precision, gap) + (spread * precision).sum((-1, -2)) - width
+    size = torch.logdet(precision) - torch.logdet(sharp)
+    return mean, covariance, middle, sharp, done, float((fit - far / 2 + size / 2)[present].sum())
