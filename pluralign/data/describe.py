@@ -35,7 +35,7 @@ class Description:
             where no question was asked twice.
         shared: questions that two or more raters decided.
         constant: names of features that are the same for every option.
-        separable: raters whose answers a linear taste of their own explains without an error, of the first 2,000;
+        separable: raters whose answers a linear taste of their own explains without an error, of the first 1,000;
             None where options have no features, or more than 64.
         limits: what these answers cannot tell, name -> sentence; see `pluralign.data.identifiability`.
         warnings: in plain words, the limits among them.

@@ -12,7 +12,7 @@ from pluralign.data.options import Texts
 from pluralign.data.questions import components
 
 NARROW = 64  # wider features leave more directions than anybody answers; nothing is counted there
-PEOPLE = 2_000  # raters that are looked at one by one; more would cost time and change no sentence
+PEOPLE = 1_000  # raters that are looked at one by one; more would cost time and change no sentence
 RARE = 0.01  # of the answers, or a tenth of the raters: fewer do not carry a conclusion
 
 
@@ -156,7 +156,7 @@ def _rank(rows: Float[Tensor, "n D"]) -> int:
 def separable(data: Comparisons) -> tuple[int, int]:
     """Raters all of whose answers a linear taste without noise explains, and raters that were looked at.
 
-    Their likelihood grows without end along that taste (Albert and Anderson 1984). Looked at are the first 2,000 who
+    Their likelihood grows without end along that taste (Albert and Anderson 1984). Looked at are the first 1,000 who
     answered without ties. A taste found is a proof; one with margins thinner than a hundred steps of Newton's
     method can find is missed.
     """
@@ -197,9 +197,9 @@ def _halfspace(x: Float[Tensor, "r c D"], real: Tensor, sweeps: int = 100) -> Te
     """Newton's method for a logistic regression with hardly any ridge; its taste separates where one can."""
     w = torch.zeros(len(x), x.shape[2], dtype=x.dtype)
     eye = 1e-6 * torch.eye(x.shape[2], dtype=x.dtype)
-    done = torch.zeros(len(x), dtype=torch.bool)
+    done, still = torch.zeros(len(x), dtype=torch.bool), torch.zeros(len(x), dtype=torch.bool)
     for _ in range(sweeps):
-        left = (~done).nonzero()[:, 0]
+        left = (~done & ~still).nonzero()[:, 0]
         if not len(left):
             break
         part, here = x[left], real[left]
@@ -212,4 +212,5 @@ def _halfspace(x: Float[Tensor, "r c D"], real: Tensor, sweeps: int = 100) -> Te
         w[left] += step * (4 / far.clamp_min(4))  # no answer moves by more than four utils at once
         margin = (part @ w[left, :, None])[..., 0]
         done[left] = ((margin > 1e-9) | ~here).all(1)
+        still[left] = far[:, 0] < 1e-9  # the best taste there is, and it does not separate
     return done
