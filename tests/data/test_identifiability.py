@@ -145,7 +145,11 @@ def test_separable_raters_are_said():
     tied = tied.with_labels(torch.where(torch.arange(len(tied))[:, None] % 12 == 0, 0.5, tied.label))
     assert separable(tied) == (0, 0)  # ties bound the scale
     none = dataclasses.replace(tied, slate=tied.slate[:, :1].expand(-1, 2).contiguous())
-    assert describe(none).limits["directions"].startswith("options differ in 3 directions, those shown together in 0")
+    assert (
+        describe(none)
+        .limits["directions"]
+        .startswith("options differ in 3 directions, those shown together in 0")
+    )
 
 
 def test_one_rater():
