@@ -32,6 +32,7 @@ _HOME = {
     "pluralign.population.prototypes": ("Prototypes",),
     "pluralign.raters": ("CampPeople", "Factors", "Faults", "GaussianPeople", "SimulatedRaters"),
     "pluralign.metrics": ("Estimate",),
+    "pluralign.metrics.diagnostics": ("diagnose",),
     "pluralign.metrics.evaluation": ("evaluate",),
     "pluralign.elicitation": ("information_gain", "next_question"),
     "pluralign.policies": ("MaxMin", "Personalised"),
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from pluralign.elicitation import information_gain, next_question
     from pluralign.lab.leaderboard import leaderboard
     from pluralign.metrics import Estimate
+    from pluralign.metrics.diagnostics import diagnose
     from pluralign.metrics.evaluation import evaluate
     from pluralign.policies import MaxMin, Personalised
     from pluralign.population import Belief, Draws, Voices, load

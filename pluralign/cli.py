@@ -196,7 +196,7 @@ def _fit(words: list[str]) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
     given = parser.parse_args(words)
-    from pluralign.lab.fitting import fit
+    from pluralign.lab.fitting import fit, open_run
     from pluralign.lab.settings import settings_of
 
     settings = settings_of(kind, given)
@@ -214,6 +214,8 @@ def _fit(words: list[str]) -> None:
         seed=given.seed,
         overwrite=given.overwrite,
     )
+    facts = open_run(made)[1]
+    print(facts["diagnosis"]["verdict"], *(f"! {text}" for text in facts["warnings"]), sep="\n")
     print(f"the model is in {made}/model, the report is {made / 'report.html'}")
 
 
@@ -224,6 +226,7 @@ def _evaluate(words: list[str]) -> None:
     parser.add_argument("run", type=Path, help="a run folder that `pluralign fit` wrote")
     parser.add_argument("folder", type=Path, help="a folder of answers")
     parser.add_argument("--out", type=Path, help="write the tables to this .csv, too")
+    parser.add_argument("--strict", action="store_true", help="refuse raters that the model never met")
     _common(parser)
     _answers(parser)
     given = parser.parse_args(words)
@@ -232,7 +235,7 @@ def _evaluate(words: list[str]) -> None:
     from pluralign.lab.fitting import evaluate_run
     from pluralign.lab.run import write_text
 
-    tables = evaluate_run(given.run, given.folder, answers=given.answers)
+    tables = evaluate_run(given.run, given.folder, answers=given.answers, strict=given.strict)
     label = {"seen": "known raters", "items": "new options", "unseen": "new raters", "all": "all answers"}
     for name, found in tables.items():
         print(f"{label[name]}\n{found}\n")

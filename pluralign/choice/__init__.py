@@ -10,6 +10,7 @@ from pluralign.choice.ordinal import Ordinal
 from pluralign.choice.protocol import ChoiceRule, OutcomeRule
 from pluralign.choice.rao_kupper import RaoKupper
 from pluralign.choice.registry import RULES, rule_from_json, rule_to_json
+from pluralign.choice.skip import Skip
 from pluralign.choice.thurstone import Thurstone
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Ordinal",
     "OutcomeRule",
     "RaoKupper",
+    "Skip",
     "Thurstone",
     "rule_from_json",
     "rule_to_json",

@@ -12,6 +12,7 @@ from pluralign.choice.mistake import Mistake
 from pluralign.choice.ordinal import Ordinal
 from pluralign.choice.protocol import ChoiceRule
 from pluralign.choice.rao_kupper import RaoKupper
+from pluralign.choice.skip import Skip
 from pluralign.choice.thurstone import Thurstone
 
 RULES: dict[str, type] = {
@@ -26,6 +27,7 @@ RULES: dict[str, type] = {
         Mistake,
         EqualThreshold,
         LeftBias,
+        Skip,
     )
 }
 

@@ -2,13 +2,15 @@
 
 import dataclasses
 import html
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from pluralign.data.comparisons import Comparisons
 from pluralign.data.errors import listed
+from pluralign.data.identifiability import NARROW, limits, nameless, separable
 from pluralign.data.options import Texts
 from pluralign.data.questions import chosen, components, grouped, outside_option, question
 
@@ -33,7 +35,10 @@ class Description:
             where no question was asked twice.
         shared: questions that two or more raters decided.
         constant: names of features that are the same for every option.
-        warnings: in plain words.
+        separable: raters whose answers a linear taste of their own explains without an error, of the first 1,000;
+            None where options have no features, or more than 64.
+        limits: what these answers cannot tell, name -> sentence; see `pluralign.data.identifiability`.
+        warnings: in plain words, the limits among them.
     """
 
     kind: str
@@ -53,6 +58,8 @@ class Description:
     agreement: float | None
     shared: int
     constant: tuple[str, ...]
+    separable: int | None = None
+    limits: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     def lines(self) -> list[tuple[str, str]]:
@@ -74,6 +81,7 @@ class Description:
                 "agreement of raters",
                 f"{agreement}" + (f" on {self.shared:,} shared questions" if self.shared else ""),
             ),
+            *([] if self.separable is None else [("separable raters", f"{self.separable:,}")]),
         ]
 
     def __str__(self) -> str:
@@ -112,6 +120,7 @@ def describe(data: Comparisons) -> Description:
     by_rater = grouped(data.rater.numpy(), asked)
     agreement, shared = _agreement(asked[decided], data.rater.numpy()[decided], winner[decided])
     sizes, answers = np.unique(shown.sum(1).numpy(), return_counts=True)
+    alone = None if nameless(data) or rows.shape[-1] > NARROW else separable(data)
     low, first, middle, third, high = np.quantile(counts, [0, 0.25, 0.5, 0.75, 1], method="nearest").tolist()
     found = Description(
         kind=data.kind,
@@ -131,6 +140,8 @@ def describe(data: Comparisons) -> Description:
         agreement=agreement,
         shared=shared,
         constant=tuple(name for name, alike in zip(names[:described], same) if alike),
+        separable=None if alone is None else alone[0],
+        limits=limits(data, alone),
     )
     return dataclasses.replace(found, warnings=tuple(_warnings(found, data)))
 
@@ -154,21 +165,13 @@ def _contradictions(by_rater: np.ndarray, winner: np.ndarray) -> int:
 
 def _warnings(found: Description, data: Comparisons) -> list[str]:
     middle = found.answers_per_rater[2]
-    notes = []
-    if found.raters == 1:
-        notes.append("one rater only: differences between raters cannot be learned.")
+    notes = [*found.limits.values()]
     if found.answers == 1:
         notes.append("one answer only: nothing can be held out to judge a model.")
     elif found.raters > 1 and middle < 3:
         notes.append(
             f"half of the raters gave {middle} answers or fewer: their own taste will hardly show; expect the pooled "
             "model to be hard to beat."
-        )
-    unknown = found.features == 0 or (isinstance(data.options, Texts) and data.options.embedding is None)
-    if found.parts > 1 and unknown:
-        notes.append(
-            f"the comparison graph falls into {found.parts} parts: worths of options without features are not "
-            "comparable across them."
         )
     if isinstance(data.options, Texts) and data.options.embedding is None:
         notes.append("texts have no embedding: a utility knows their length only; encode them first.")

@@ -19,7 +19,7 @@ PICKS = ("information", "random")
 
 @runtime_checkable
 class Answering(Protocol):
-    """Somebody to ask: `asked` says how many questions each rater has answered before."""
+    """Somebody to ask: `asked` says how many questions each rater was asked before; skipped ones have no row."""
 
     def answer(
         self,
@@ -68,7 +68,8 @@ def interview(
         belief: a fitted population; the raters are taken as new to it.
         raters: who answers; rater r of `candidates` is their r-th.
         candidates: questions that may be asked, each of one rater and at most once; labels are not looked at.
-        rounds: questions per rater at most; a rater who runs out of candidates is asked no more.
+        rounds: questions per rater at most; a rater who runs out of candidates is asked no more, a skipped
+            question counts.
         seed: of the answers, and of the order for "random".
         pick: "information", or "random" as the control.
 
@@ -92,12 +93,14 @@ def interview(
             break
         rows = _by_lot(lot[open_rows], pool.rater) if pick == "random" else best(belief, draws, pool)
         questions = pool.take(rows)
-        expected.append(information_gain(belief, draws, questions))
-        turns.append(torch.full((len(rows),), turn))
+        promised = information_gain(belief, draws, questions)
         told = raters.answer(
             questions.options, questions.slate, questions.rater, streams.number("answers"), asked=asked
         )
-        answers = _longer(answers, questions.with_labels(told.label.to(answers.label)))
+        given = torch.isin(questions.rater, told.rater)  # a rater has one question a round, and may skip it
+        expected.append(promised[given])
+        turns.append(torch.full((int(given.sum()),), turn))
+        answers = _longer(answers, questions.take(given).with_labels(told.label.to(answers.label)))
         asked = asked + torch.bincount(questions.rater, minlength=len(asked))
         left = torch.ones(len(open_rows), dtype=torch.bool)
         left[rows] = False

@@ -19,6 +19,7 @@ from pluralign.lab.plan import plan
 from pluralign.lab.report import Report, code, folded, pairs, table
 from pluralign.lab.run import Run, read_config
 from pluralign.lab.tastes import taste_names, tastes
+from pluralign.metrics.diagnostics import diagnose
 from pluralign.metrics.evaluation import Table, evaluate
 from pluralign.population import Belief, Draws, load, registry
 from pluralign.utility import MLP, Ideal, Linear
@@ -26,6 +27,7 @@ from pluralign.utility import MLP, Ideal, Linear
 Answers = Literal["auto", "comparisons", "votes"]
 UTILITIES: dict[str, type[Any]] = {"ideal": Ideal, "linear": Linear, "mlp": MLP}
 _TASTES = 40  # more weights than this make no table to read
+_CONTROLLED = 50_000  # with more answers the control with shuffled raters, which is another fit, is left out
 
 
 def fit(
@@ -87,13 +89,23 @@ def fit(
         for name, value in names.items():
             if not isinstance(value, str):
                 stage.record(name, value, group=population, seed=seed)
+        told = describe(train)
+        found = diagnose(belief, train, seed, control=len(train) <= _CONTROLLED)
+        stage.record("effective_camps", found.effective_camps, group=population, seed=seed)
+        stage.record("active_directions", found.active, group=population, seed=seed)
+        for what, number in (("flip", found.flip), ("gain", found.gain), ("beyond", found.beyond)):
+            if number is not None and np.isfinite(number.value):
+                error = number.standard_error
+                stage.record(what, number.value, standard_error=error, group=population, seed=seed)
         return {
             "seconds": seconds,
             "features": list(train.options.names),
             "answers": len(train),
             "raters": int((train.counts > 0).sum()),
             "diagnostics": names,
-            "lines": describe(train).lines(),
+            "lines": told.lines(),
+            "warnings": list(dict.fromkeys((*told.warnings, *found.warnings))),
+            "diagnosis": {"verdict": found.verdict, "lines": found.lines(), "gauges": list(found.gauges)},
         }
 
     try:
@@ -108,9 +120,11 @@ def fit(
 
 
 def evaluate_run(
-    run: str | Path, folder: str | Path, *, answers: Answers = "auto", seed: int = 0
+    run: str | Path, folder: str | Path, *, answers: Answers = "auto", seed: int = 0, strict: bool = False
 ) -> dict[str, Table]:
     """Judge a saved belief on a folder: by its split where it has one, else on all its answers.
+
+    `strict`: raise where a rater that should be known was never met, instead of predicting from the prior.
 
     Returns:
         a table for each of "seen", "items", "unseen" (by number of answers) that the split has, or "all".
@@ -121,11 +135,11 @@ def evaluate_run(
     if source.role is None:
         if read_config(run).get("fingerprint") == fingerprint(folder):
             warnings.warn("the model was fitted to these very answers: the numbers flatter it.", stacklevel=2)
-        return {"all": evaluate(belief, source.data, seed=seed)}
+        return {"all": evaluate(belief, source.data, seed=seed, strict=strict)}
     made = plan(source, seed)
     fold, data = made.folds[0], source.data
     tables = {
-        name: evaluate(belief, data.take(rows), seed=seed)
+        name: evaluate(belief, data.take(rows), seed=seed, strict=strict)
         for name, rows in (("seen", fold.seen), ("items", fold.items))
         if len(rows)
     }
@@ -198,7 +212,9 @@ def write_report(run: str | Path) -> Path:
         headline = f"Raters speak with {len(voices)} voices: " + ", ".join(
             f"{float(w):.0%}" for w in voices.weight
         )
-    report.verdict(headline, said)
+    diagnosis = facts.get("diagnosis", {})
+    said += [diagnosis["verdict"]] if diagnosis else []
+    report.verdict(headline, said, facts.get("warnings", ()))
     names = taste_names(belief, facts["features"])
     if len(names) <= _TASTES:
         head = ["weight of", *(f"{n}: {float(w):.0%}" for n, w in zip(voices.names, voices.weight))]
@@ -208,6 +224,13 @@ def write_report(run: str | Path) -> Path:
             table(
                 head, rows, caption="Utils per standard deviation of the feature; 1 util is odds of e to 1."
             ),
+        )
+    if diagnosis:
+        report.section(
+            "How far raters are told apart",
+            pairs([(k, v) for k, v in diagnosis["lines"]]),
+            "What no fit of this kind can tell: "
+            + " ".join(t[0].upper() + t[1:] for t in diagnosis["gauges"]),
         )
     notes = [(k, f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in facts["diagnostics"].items()]
     report.section("About the fit", pairs([*notes, ("shrinkage", f"{belief.shrinkage:.3f}")]))

@@ -155,16 +155,9 @@ def _described(source: Folder, made: Plan, heard: list[str]) -> dict[str, Any]:
     told = describe(data if len(data) <= _LOOKS else data.take(torch.arange(_LOOKS)))
     notes = [*heard, *told.warnings, *made.warnings]
     counts = data.counts[data.counts > 0]
-    width = data.options.rows.shape[-1]
     if len(counts) < 20:
         notes.append(
             f"{len(counts)} raters are few: intervals over raters are rough, and a camp may be one person."
-        )
-    few = float((counts <= width).double().mean()) if 0 < width <= 64 else 0.0
-    if few > 0.5:
-        notes.append(
-            f"{few:.0%} of the raters gave no more answers than there are features ({width}): a taste of their own would "
-            "explain all of them perfectly (they are separable), so only what is shared between raters keeps tastes finite."
         )
     size = sum(len(fold.unseen) for fold in made.folds)
     if not size:

@@ -21,6 +21,8 @@ from torch import Tensor
 from pluralign.data.comparisons import Comparisons
 from pluralign.lab.memory import Peak
 from pluralign.lab.plan import Fold, Plan
+from pluralign.metrics import diagnostics
+from pluralign.metrics.diagnostics import shuffled
 from pluralign.metrics.evaluation import curve, rater_scores, score
 from pluralign.population import Belief
 from pluralign.population.prior import Gaussian
@@ -49,14 +51,10 @@ class Shuffled:
     def fit(self, data: Comparisons, seed: Seed = 0, *, held: Comparisons | None = None) -> Any:
         """Fit the model to answers whose raters were permuted."""
         streams = Streams.of(seed)
-        mixed = _permuted(data, streams("permute"))
+        mixed = shuffled(data, streams("permute"))
         return self.model.fit(
-            mixed, seed, held=None if held is None else _permuted(held, streams("permute held"))
+            mixed, seed, held=None if held is None else shuffled(held, streams("permute held"))
         )
-
-
-def _permuted(data: Comparisons, generator: torch.Generator) -> Comparisons:
-    return dataclasses.replace(data, rater=data.rater[torch.randperm(len(data), generator=generator)])
 
 
 @dataclass(frozen=True)
@@ -226,18 +224,10 @@ def _result(
 
 
 def settled(model: Any, belief: Any) -> Any:
-    """The model with its "auto" settings as they were chosen in `belief`."""
+    """The model, or the model under a control, with its "auto" settings as they were chosen in `belief`."""
     if isinstance(model, Shuffled):
         return Shuffled(settled(model.model, belief))
-    if not dataclasses.is_dataclass(model) or isinstance(model, type):
-        return model
-    notes = getattr(belief, "diagnostics", {})
-    chosen = {
-        f.name: notes[f.name]
-        for f in dataclasses.fields(model)
-        if getattr(model, f.name) == "auto" and f.name in notes
-    }
-    return dataclasses.replace(model, **chosen)
+    return diagnostics.settled(model, belief)
 
 
 def _told(model: Any, belief: Any) -> str:

@@ -106,7 +106,13 @@ class Table:
 
 
 def evaluate(
-    belief: Predicts, test: Comparisons, draws: Any = None, seed: Seed = 0, *, samples: int = 1000
+    belief: Predicts,
+    test: Comparisons,
+    draws: Any = None,
+    seed: Seed = 0,
+    *,
+    samples: int = 1000,
+    strict: bool = False,
 ) -> Table:
     """How well a belief predicts `test`: accuracy, log loss, Brier, calibration, worst raters.
 
@@ -120,14 +126,18 @@ def evaluate(
             by default what the belief knows from training.
         seed: of the bootstrap over raters.
         samples: resamples.
+        strict: raise for raters that the belief never met and that no draws are given for, instead of predicting them
+            from its prior.
 
     Raises:
         ValueError: `test` is empty or has no decided answer.
+        KeyError: `strict`, and somebody was never met.
     """
     several = draws if isinstance(draws, Mapping) else {"all": draws}
     rows: list[Row] = []
     for answers, one in several.items():
-        share = belief.predict(test) if one is None else belief.predict(test, one)
+        known: dict[str, Any] = {"strict": True} if strict and one is None else {}
+        share = belief.predict(test, **known) if one is None else belief.predict(test, one)
         rows += score(share, test, seed, answers=str(answers), samples=samples).rows
     return Table(tuple(rows))
 

@@ -20,6 +20,7 @@ class Faults:
         lapse: chance of a guess; mistakes at rate e are lapses at rate 2 e.
         equal: utils; pairs nearer than this are called equal.
         discount: per step; below 1 the last step of a segment counts 1 and older ones fade.
+        skip: utils; questions whose options are all worth at most this are left out. -inf for people who skip none.
     """
 
     rationality: float = 1.0
@@ -27,6 +28,7 @@ class Faults:
     lapse: float = 0.0
     equal: float = 0.0
     discount: float = 1.0
+    skip: float = -math.inf
 
     def __post_init__(self) -> None:
         if not self.rationality >= 0:
@@ -37,6 +39,8 @@ class Faults:
             raise ValueError(f"`lapse` must be a probability, got {self.lapse}.")
         if not 0 <= self.equal < math.inf:
             raise ValueError(f"`equal` must be 0 or more utils, got {self.equal}.")
+        if not self.skip < math.inf:
+            raise ValueError(f"`skip` must be a number of utils, got {self.skip}; -inf skips nothing.")
         if not 0 < self.discount <= 1:
             raise ValueError(f"`discount` must be in (0, 1], got {self.discount}.")
 
@@ -46,7 +50,7 @@ class Faults:
         if self.rationality != 1 or self.rationality_spread:
             spread = self.rationality_spread * normal(seeds.number("rationality"), stream)
             drawn["rationality"] = self.rationality * spread.exp()
-        for name, harmless in (("lapse", 0.0), ("equal", 0.0), ("discount", 1.0)):
+        for name, harmless in (("lapse", 0.0), ("equal", 0.0), ("discount", 1.0), ("skip", -math.inf)):
             if (value := getattr(self, name)) != harmless:
                 drawn[name] = torch.full((len(stream),), value, dtype=torch.float64)
         return drawn
@@ -59,4 +63,4 @@ TEACHERS: dict[str, Faults] = {
     "myopic": Faults(rationality=math.inf, discount=0.9),
 }
 """Teachers of B-Pref (Lee et al. 2021) that are properties of a person. Its "equal" and "skip" have thresholds
-relative to the return of the policy being trained: set `Faults(equal=...)` in utils; there is no skipping."""
+relative to the return of the policy being trained: set `Faults(equal=...)` or `Faults(skip=...)` in utils."""

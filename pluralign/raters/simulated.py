@@ -11,6 +11,7 @@ from pluralign.choice import Luce, OutcomeRule
 from pluralign.choice.equal_threshold import tied
 from pluralign.choice.lapse import log_guess
 from pluralign.choice.outcomes import answers, expected_share, mixed
+from pluralign.choice.skip import log_answered
 from pluralign.data.comparisons import ABSENT, Comparisons
 from pluralign.data.options import Options, Segments
 from pluralign.raters.factors import Basis, fading
@@ -26,8 +27,8 @@ class SimulatedRaters:
     """R people; rater r values an option at taste[r] . basis(option) utils and answers by `rule`.
 
     The steps of an answer: worths, faded by `discount`; times `rationality`; `rule`; with chance `lapse` a
-    guess instead; and equal whatever the rest says, where the unfaded worths are nearer than `equal`. This
-    is the order of the teachers of B-Pref, whose mistakes at rate e are lapses at rate 2 e.
+    guess instead; and equal whatever the rest says, where the unfaded worths are nearer than `equal`. Before all
+    that a question is skipped where no unfaded worth exceeds `skip`, or by a rule that skips. This is the order of the teachers of B-Pref, whose mistakes at rate e are lapses at rate 2 e.
 
     Attributes:
         worth: describes each option by Z numbers.
@@ -39,6 +40,7 @@ class SimulatedRaters:
         equal: (R,) utils; pairs nearer than this are called equal.
         discount: (R,) per step: the last step of a segment counts 1, older ones fade. It takes the place of
             the discount of `worth`.
+        skip: (R,) utils; questions whose options are all worth at most this are left out.
         stream: (R,) which random stream is whose; a number that stays with the person.
 
     Source: Lee et al., B-Pref, NeurIPS 2021, for the faults.
@@ -52,12 +54,19 @@ class SimulatedRaters:
     lapse: Float[Tensor, " R"] | None = None
     equal: Float[Tensor, " R"] | None = None
     discount: Float[Tensor, " R"] | None = None
+    skip: Float[Tensor, " R"] | None = None
     stream: Int[Tensor, " R"] | None = None
 
     def __post_init__(self) -> None:
         if self.stream is None:
             object.__setattr__(self, "stream", torch.arange(len(self.taste)))
-        limits = {"rationality": (0, torch.inf), "lapse": (0, 1), "equal": (0, torch.inf), "discount": (0, 1)}
+        limits: dict[str, tuple[float, float]] = {
+            "rationality": (0, torch.inf),
+            "lapse": (0, 1),
+            "equal": (0, torch.inf),
+            "discount": (0, 1),
+            "skip": (-torch.inf, torch.inf),
+        }
         for name in ("group", "stream", *limits):
             value = getattr(self, name)
             if value is not None and value.shape != self.taste.shape[:1]:
@@ -79,7 +88,7 @@ class SimulatedRaters:
 
     def take(self, index: Int[Tensor, " n"]) -> "SimulatedRaters":
         """The raters at `index`, who answer as they did among the others."""
-        names = ("taste", "group", "rationality", "lapse", "equal", "discount", "stream")
+        names = ("taste", "group", "rationality", "lapse", "equal", "discount", "skip", "stream")
         kept = {n: value[index] for n in names if (value := getattr(self, n)) is not None}
         return dataclasses.replace(self, **kept)
 
@@ -112,8 +121,11 @@ class SimulatedRaters:
             slate: (M, K) indices, -1 where a shorter slate has no option.
             rater: (M,) in 0..R-1.
             seed: of the stream "answers".
-            asked: (R,) questions that each rater has answered before with this seed; a study in batches then
+            asked: (R,) questions that each rater was asked before with this seed; a study in batches then
                 equals the study in one go.
+
+        Returns:
+            one row per question, in order; none for those that were skipped.
         """
         chance = self.log_outcomes(options, slate, rater).exp()
         assert self.stream is not None
@@ -125,7 +137,24 @@ class SimulatedRaters:
         outcome = (draw[:, None] > reach[:, :-1] / reach[:, -1:]).sum(1)
         label = answers(slate.shape[1], chance.shape[1])[outcome]
         ids = tuple(str(s) for s in self.stream.tolist())
-        return Comparisons(options, slate, rater, label.float(), rater_ids=ids)
+        data = Comparisons(options, slate, rater, label.float(), rater_ids=ids)
+        given = self.answered(options, slate, rater)
+        if bool((given == 1).all()):
+            return data
+        lot = uniform(Streams.of(seed).number("skips"), self.stream[rater], number)
+        return data.take(lot < given)
+
+    def answered(
+        self, options: Options, slate: Int[Tensor, "M K"], rater: Int[Tensor, " M"]
+    ) -> Float[Tensor, " M"]:
+        """(M,) the chance that a question is answered at all; 1 for people who skip none."""
+        if self.skip is None and not hasattr(self.rule, "rule"):  # no wrapper, so no Skip
+            return torch.ones(len(slate), dtype=torch.float64)
+        plain = self._plain(options, slate, rater)
+        chance = log_answered(self.rule, plain).exp()
+        if self.skip is not None:
+            chance = chance * (plain.amax(1) > self.skip.double()[rater])
+        return chance
 
     def log_outcomes(
         self, options: Options, slate: Int[Tensor, "M K"], rater: Int[Tensor, " M"]

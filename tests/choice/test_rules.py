@@ -21,11 +21,13 @@ from pluralign.choice import (
     Ordinal,
     OutcomeRule,
     RaoKupper,
+    Skip,
     Thurstone,
     rule_from_json,
     rule_to_json,
 )
 from pluralign.choice.outcomes import answers
+from pluralign.choice.skip import log_answered, skipped
 
 PAIRS = [
     Luce(),
@@ -44,6 +46,12 @@ PAIRS = [
     EqualThreshold(Luce(), 0.5),
     EqualThreshold(Lapse(Davidson(), 0.1), 0.5),
     LeftBias(Ordinal(), 0.4),
+]
+SKIPS = [
+    Skip(Davidson(), 0.5),
+    Skip(Luce(), 0.5, "poor", 0.7),
+    Skip(Lapse(Luce(), 0.1), 0.5, "close"),
+    Skip(Luce(), 0.5, "close", 0.7),
 ]
 SYMMETRIC = [r for r in PAIRS if not isinstance(r, LeftBias) and getattr(r, "bias", 0.5) == 0.5]
 SLATES = [Luce(), Luce(0.3), Lapse(Luce(), 0.2), LeftBias(Luce(), 0.4)]
@@ -274,6 +282,13 @@ def test_left_bias_and_biased_guesses():
         (lambda: Mistake(Luce(), -0.1), "`rate` must be a probability"),
         (lambda: EqualThreshold(Luce(), -1.0), "`threshold` must be 0"),
         (lambda: LeftBias(Luce(), math.inf), "`bias` must be a finite"),
+        (lambda: Skip(Luce(), math.inf), "`threshold` must be a finite"),
+        (lambda: Skip(Luce(), 0.0, "bored"), "`when` must be one of poor, close, got 'bored'"),
+        (lambda: Skip(Luce(), 0.0, softness=-1.0), "`softness` must be 0"),
+        (
+            lambda: log_answered(Lapse(Skip(Luce(), 0.0), 0.1), torch.zeros(1, 2)),
+            "`Skip` must be outermost, got Lapse",
+        ),
         (lambda: Davidson().share(torch.zeros(1, 3)), "Davidson judges pairs, got slates of 3"),
         (lambda: Lapse(Luce(), 0.1, bias=0.7).share(torch.zeros(1, 3)), "wrap the rule in LeftBias"),
         (lambda: EqualThreshold(Ordinal((0.0, 1.0)), 0.1).share(torch.zeros(1, 2)), "no middle for a tie"),
@@ -284,7 +299,7 @@ def test_wrong_settings_are_refused_in_one_sentence(make, message):
         make()
 
 
-@everyone
+@pytest.mark.parametrize("rule", PAIRS + SKIPS, ids=repr)
 def test_rules_go_through_json_and_back(rule):
     assert rule_from_json(json.loads(json.dumps(rule_to_json(rule)))) == rule
 
@@ -301,8 +316,61 @@ def test_json_of_a_nested_rule_and_its_errors():
         },
         "threshold": 0.2,
     }
-    assert {type(r).__name__ for r in PAIRS} == set(RULES)  # every registered rule is tested above
+    assert {type(r).__name__ for r in PAIRS + SKIPS} == set(RULES)  # every registered rule is tested above
     with pytest.raises(ValueError, match="unknown rule 'Lucy'; known are"):
         rule_from_json({"name": "Lucy"})
     with pytest.raises(ValueError, match="Luce has no setting 'heat'"):
         rule_from_json({"name": "Luce", "heat": 1.0})
+
+
+def answered(rule, *worth):
+    return rule.log_answered(torch.tensor(worth, dtype=torch.float64)).exp().item()
+
+
+def test_the_teacher_who_skips():
+    """B-Pref: segments worth 3.5 and 3.4 are dropped when the better is worth at most the threshold."""
+    assert [answered(Skip(Luce(), t), 3.5, 3.4) for t in (3.49, 3.5)] == [1, 0]
+    given = Skip(Luce(), 3.0)
+    label = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    worth = torch.tensor([3.5, 3.4], dtype=torch.float64)
+    assert float(given.log_prob(worth, label).exp()) == pytest.approx(0.5249791875, abs=1e-10)
+    assert [answered(Skip(Luce(), t, "close"), 3.5, 3.4) for t in (0.05, 0.2)] == [1, 0]
+    assert answered(Skip(Luce(), 3.0, softness=0.5), 3.5, 3.4) == pytest.approx(1 / (1 + math.exp(-1)))
+    assert answered(Skip(Luce(), 0.0, "close", 0.1), 0.3, -math.inf, 0.1) == pytest.approx(
+        1 / (1 + math.exp(-2))
+    )
+
+
+@pytest.mark.parametrize("rule", SKIPS, ids=repr)
+def test_an_answer_that_was_given_is_judged_as_if_nothing_could_be_skipped(rule):
+    utility = torch.randn(50, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    label = torch.tensor([1.0, 0.0], dtype=torch.float64).expand(50, 2)
+    assert isinstance(rule, OutcomeRule)
+    torch.testing.assert_close(rule.log_prob(utility, label), rule.rule.log_prob(utility, label))
+    torch.testing.assert_close(rule.share(utility), rule.rule.share(utility))
+    torch.testing.assert_close(rule.log_outcomes(utility), rule.rule.log_outcomes(utility))
+    torch.testing.assert_close(log_answered(rule, utility), rule.log_answered(utility))
+    assert bool((log_answered(rule.rule, utility) == 0).all())
+    if rule.when == "close":  # only the level is more than comparisons tell
+        torch.testing.assert_close(rule.log_answered(utility + 3), rule.log_answered(utility))
+
+
+@pytest.mark.parametrize("rule", [r for r in SKIPS if r.softness], ids=repr)
+def test_gradients_of_skipping(rule):
+    for worth in ([0.7, 0.1], [-1.3, 0.4], [2.0, 0.3]):
+        leaf = torch.tensor(worth, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(rule.log_answered, (leaf,))
+        assert torch.autograd.gradgradcheck(rule.log_answered, (leaf,))
+
+
+@pytest.mark.parametrize("rule", SKIPS, ids=repr)
+@pytest.mark.parametrize("d", [0.2, 0.7])
+def test_skipped_and_given_answers_come_as_often_as_told(rule, d):
+    count, draw = 4000, torch.Generator().manual_seed(0)
+    got = rule.sample(pair(d).expand(count, 2), generator=draw)
+    given = got[~skipped(got)]
+    chance = float(rule.log_answered(pair(d)).exp())
+    assert binomtest(len(given), count, chance).pvalue > 1e-3
+    if len(given):
+        first = int((given[:, 0] == 1).sum())
+        assert binomtest(first, len(given), chances(rule, d)[0]).pvalue > 1e-3

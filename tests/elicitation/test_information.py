@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluralign.choice import Davidson, Luce
+from pluralign.choice import Davidson, Luce, Skip
 from pluralign.data import Comparisons, Items
 from pluralign.elicitation import Answering, information_gain, interview, next_question
 from pluralign.population import Atoms, Belief, Draws, Gaussian
@@ -239,6 +239,18 @@ def test_an_interview_ends_when_questions_do():
     empty = interview(belief, people, candidates, 0, seed=0)
     assert len(empty.answers) == 0
     torch.testing.assert_close(empty.draws.mean, torch.zeros(2, 2).double(), atol=1e-9, rtol=0)
+
+
+def test_skipped_questions_are_asked_and_teach_nothing():
+    belief, people, candidates = crowd(raters=6)
+    shy = dataclasses.replace(people, rule=Skip(Luce(), 0.5, "close"))
+    found = interview(belief, shy, candidates, 4, seed=0)
+    assert 0 < len(found.answers) < 24
+    assert len(found.round) == len(found.expected) == len(found.answers)
+    mute = dataclasses.replace(people, rule=Skip(Luce(), 1e6, "close"))
+    silent = interview(belief, mute, candidates, 2, seed=0)
+    assert len(silent.answers) == 0
+    torch.testing.assert_close(silent.draws.mean, torch.zeros(6, 2).double(), atol=1e-9, rtol=0)
 
 
 def test_chosen_questions_teach_more_than_random_ones():

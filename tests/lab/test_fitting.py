@@ -1,5 +1,6 @@
 """Fit, judge, adapt: the verbs on folders."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -51,8 +52,6 @@ def test_new_raters_are_placed_in_their_camp(run, tmp_path):
     # The same options and camps, other people's answers: seeds differ by stream, so draw the world and ask again.
     data, people, _ = world.answer()
     fresh = people.answer(data.options, data.slate, data.rater, 99)
-    import dataclasses
-
     fresh = dataclasses.replace(fresh, rater_ids=tuple(f"new{r}" for r in range(60)))
     pluralign.write(fresh, tmp_path / "new")
     found = adapt_run(run, tmp_path / "new")
@@ -131,3 +130,25 @@ def test_lab_is_light():
     code = "import sys, pluralign.lab, pluralign.cli, pluralign.lab.run; print([m for m in ('torch', 'pandas') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_a_fit_says_what_the_answers_cannot_tell(run, alike_folder, tmp_path):
+    page = (run / "report.html").read_text()
+    assert "Raters differ beyond noise" in page
+    assert "camps have no names" in page.lower()
+    names = [json.loads(line)["name"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert {"effective_camps", "active_directions", "flip", "gain", "beyond"} <= set(names)
+    alike = fit("camps", alike_folder, tmp_path / "alike", {"groups": 2, "ridge": 1.0, "restarts": 2})
+    assert "no differences between raters beyond noise: use pooled" in (alike / "report.html").read_text()
+
+
+def test_strict_refuses_raters_that_were_never_met(run, camps_folder, tmp_path):
+    with pytest.warns(UserWarning, match="flatter"):
+        known = evaluate_run(run, camps_folder, strict=True)
+    assert known["all"]["accuracy"].n == 60
+    others = pluralign.read(camps_folder)
+    others = dataclasses.replace(others, rater_ids=tuple(f"other {r}" for r in range(60)))
+    pluralign.write(others, tmp_path / "others")
+    assert evaluate_run(run, tmp_path / "others")["all"]["accuracy"].n == 60
+    with pytest.raises(KeyError, match="60 raters were never met in training"):
+        evaluate_run(run, tmp_path / "others", strict=True)

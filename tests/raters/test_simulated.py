@@ -8,8 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from pluralign.choice import Davidson, EqualThreshold, Lapse, LeftBias, Luce, Ordinal, RaoKupper, Thurstone
+from pluralign.choice import (
+    Davidson,
+    EqualThreshold,
+    Lapse,
+    LeftBias,
+    Luce,
+    Ordinal,
+    RaoKupper,
+    Skip,
+    Thurstone,
+)
 from pluralign.data import Items, Segments, Texts
+from pluralign.population.pooled import Pooled
 from pluralign.raters import TEACHERS, CampPeople, Factors, Faults, GaussianPeople, SimulatedRaters, questions
 
 # Rewards of two segments of four steps: sums 3.5 and 3.4, faded at 0.9 3.134 and 2.808.
@@ -78,6 +89,40 @@ def test_equal_overrides_everything_and_is_felt_without_fading():
     assert teacher.answer(SEGMENTS, PAIR, ME, 0).label.tolist() == [[0.5, 0.5]]
     far = teacher.answer(Segments(REWARDS[..., None] * 3), PAIR, ME, 0)
     assert far.label[0].sort().values.tolist() == [0, 1]
+
+
+def test_skipped_questions_have_no_row():
+    """Segments worth 3.5 and 3.4, whatever is felt of them after fading."""
+    asked = (SEGMENTS, PAIR.expand(5, 2), ME.expand(5), 0)
+    teacher = lambda skip, **more: SimulatedRaters(Factors(), ONE, skip=per_person(skip), **more)
+    assert [len(teacher(s).answer(*asked)) for s in (-math.inf, 3.4, 3.49, 3.5)] == [5, 5, 5, 0]
+    assert len(teacher(3.4, discount=per_person(0.9)).answer(*asked)) == 5
+    assert [len(SimulatedRaters(Factors(), ONE, Skip(Luce(), t)).answer(*asked)) for t in (3.4, 3.5)] == [
+        5,
+        0,
+    ]
+    with pytest.raises(ValueError, match="`Skip` must be outermost, got Lapse"):
+        SimulatedRaters(Factors(), ONE, Lapse(Skip(Luce(), 0.0), 0.1)).answer(*asked)
+    drawn = crowd(faults=Faults(skip=1.0))
+    assert drawn.skip is not None
+    assert drawn.take(torch.tensor([3])).skip.tolist() == [1.0]
+
+
+def test_who_skips_answers_the_rest_as_ever():
+    store, (slate, rater) = items(), questions(12, 60, 40, 1)
+    every = crowd().answer(store, slate, rater, 5)
+    rule = Skip(Luce(), 0.8, "close", 0.3)
+    some = crowd(rule=rule).answer(store, slate, rater, 5)
+    given = crowd(rule=rule).answered(store, slate, rater)
+    expected, spread = float(given.sum()), float((given * (1 - given)).sum()) ** 0.5
+    assert abs(len(some) - expected) < 4 * spread
+    table = lambda data: {
+        (int(r), *s, *y) for r, s, y in zip(data.rater, data.slate.tolist(), data.label.tolist())
+    }
+    assert table(some) < table(every)
+    # A fit knows that skipping says nothing more once worths are known: it is the fit of the inner rule.
+    fitted = [Pooled(rule=r, ridge=1.0).fit(some, seed=0).draws.mean for r in (rule, Luce())]
+    torch.testing.assert_close(*fitted, atol=1e-6, rtol=0)
 
 
 def test_people_who_never_err_follow_the_sign_of_the_difference():
