@@ -63,6 +63,7 @@ def _group(
     flat = group.x.reshape(r, c * j, z)
     label = group.label.reshape(r * c, -1)
     node, mass = _nodes(j)
+    many = max(1, (1 << 18) // (r * c * j * j))  # nodes at once, while they fit the cache
 
     def expected(middle: Tensor, sharp: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log-likelihood (r, c), its gradient (r, c, J) and curvature (r, c, J, J) in the worths."""
@@ -71,11 +72,11 @@ def _group(
         eta = (flat @ middle[..., None]).reshape(r * c, j)
         root = side.square().sum(-1, keepdim=True).sqrt() if j == 1 else _root(side @ side.mT)
         total: list[Tensor] = []
-        for one, weight in zip(node, mass.tolist()):
-            at = eta + root @ one
+        for some, weight in zip(node.split(many), mass.split(many)):
+            at = eta + torch.einsum("mjk,sk->smj", root, some)
             if group.absent is not None:
                 at = at.masked_fill(group.absent.reshape(r * c, j), -torch.inf)
-            found = [weight * part for part in likelihood(rule, at, label)]
+            found = [torch.tensordot(weight, part, 1) for part in likelihood(rule, at, label)]
             total = found if not total else [a + b for a, b in zip(total, found)]
         value, slope, bend = total
         weight = group.weight

@@ -106,7 +106,7 @@ MEAGRE = {
 @pytest.mark.parametrize("case", list(MEAGRE))
 def test_meagre_data_give_a_finite_belief(name, case, data):
     meagre = MEAGRE[case](data)
-    for settings in (model(name, groups=1), named(name)(**quick(name))):
+    for settings in (model(name, groups=1, prototypes=1, rank=1), named(name)(**quick(name))):
         belief = settings.fit(meagre, seed=0)
         share = check_predicts(belief, meagre)
         check_predicts(
