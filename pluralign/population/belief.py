@@ -131,7 +131,9 @@ class Belief:
             share = share if len(share) == len(self.prior.z) else self.prior.share
             # A camp that speaks for less than half a person is a spare part of the fit, and nobody's voice.
             heard = share * max(self.draws.raters, 1) >= 0.5
-            heard = heard if bool(heard.any()) else share > 0  # more atoms than people: each speaks for a part of one
+            heard = (
+                heard if bool(heard.any()) else share > 0
+            )  # more atoms than people: each speaks for a part of one
             return Voices(self.worth, self.prior.z[heard], share[heard] / share[heard].sum())
         if self.draws.raters:
             z, mass = self.draws.mean, torch.ones(self.draws.raters)
