@@ -227,7 +227,7 @@ def shuffled(data: Comparisons, generator: torch.Generator) -> Comparisons:
 
 
 def settled(model: Any, belief: Any) -> Any:
-    """The model with its "auto" settings as they were chosen in `belief`."""
+    """The model with its "auto" settings as they were chosen in `belief`; anything but settings as it is."""
     if not dataclasses.is_dataclass(model) or isinstance(model, type):
         return model
     notes = getattr(belief, "diagnostics", {})
