@@ -1,6 +1,7 @@
 """The normal distribution that comes nearest to a posterior, for every rater side by side."""
 
 import math
+from functools import cache
 
 import numpy as np
 import torch
@@ -107,6 +108,7 @@ def _group(
     return middle, sharp, expected(middle, sharp)[0].sum(1)
 
 
+@cache
 def _nodes(places: int) -> tuple[Float[Tensor, "S J"], Float[Tensor, " S"]]:
     if places == 1:
         node, mass = np.polynomial.hermite_e.hermegauss(NODES)

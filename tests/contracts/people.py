@@ -51,8 +51,8 @@ def quick(name):
     """Settings that search, where a member can."""
     settings = {
         "camps": {"restarts": 2},
-        "prototypes": {"ridge": 1.0, "concentration": 1.0, "rounds": 6, "draws": 32},
-        "low_rank": {"ridge": 1.0, "rounds": 1, "draws": 8},
+        "prototypes": {"ridge": 1.0, "concentration": 1.0, "rounds": 3, "draws": 16},
+        "low_rank": {"rank": 1, "ridge": 1.0, "rounds": 1, "draws": 8},
         "hierarchical": {"draws": 8},
         "drifting": {"draws": 8},
         "routed": {"restarts": 2},
