@@ -109,7 +109,7 @@ def world(name: str, seed: int) -> tuple[Any, Any]:
     built = bench.build(name, seed)
     made = bench.arrays(built)
     features, slate = made["items"], made["slate"]
-    if name.startswith("maze") or name == "mixed_rules":
+    if name.startswith(("maze", "text")) or name == "mixed_rules":
         shown = built.design(built)  # (M, K, D) of the slates; back to one row per option
         features = np.zeros((len(features), shown.shape[-1]), np.float32)
         features[slate.reshape(-1)] = shown.reshape(-1, shown.shape[-1])
