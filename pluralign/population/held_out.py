@@ -52,7 +52,7 @@ def hold_out(data: Comparisons, streams: Streams, share: float = 0.2) -> tuple[C
 
 WORTHWHILE = 0.03  # of the whole gain; a last camp that adds less only splits an odd person off
 FEW = 5_000  # fewer answers are held out several times over
-ENOUGH = 200_000  # answers by which settings are chosen; more would cost time and change nothing
+ENOUGH = 40_000  # answers by which settings are chosen; more would cost time and change nothing
 
 
 def some(data: Comparisons, streams: Streams, most: int = ENOUGH) -> Comparisons:
