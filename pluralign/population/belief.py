@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pluralign.choice import ChoiceRule
-from pluralign.data.comparisons import ABSENT, Comparisons
+from pluralign.data.comparisons import Comparisons
 from pluralign.data.options import Options
 from pluralign.population.draws import Draws, joined
 from pluralign.population.prior import Atoms, Gaussian, Prior
@@ -19,6 +19,7 @@ from pluralign.population.voices import Voices, cluster
 from pluralign.streams import Seed, Streams
 from pluralign.utility import Worth
 from pluralign.utility.conditional import laid_out
+from pluralign.utility.scores import AtTastes, Nonlinear, slate_worths
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Belief:
         A rater without answers gets the prior. `seed` is for populations whose inference is random.
         """
         del seed
+        if isinstance(self.worth, Nonlinear):
+            return self.prior.read(answers, self.worth, self.rule)  # type: ignore[attr-defined]
         return self.prior.posterior(*laid_out(answers, self.worth), self.rule)
 
     def known(self, data: Comparisons, *, strict: bool = False) -> Draws:
@@ -95,23 +98,17 @@ class Belief:
 
     def shares(self, data: Comparisons, draws: Draws) -> Float[Tensor, "S M K"]:
         """Share per place under each single draw; `predict` averages it, information gain compares it."""
-        data, basis = laid_out(data, self.worth)
-        hole = data.slate == ABSENT
-        slate = data.slate.clamp_min(0)
-        if draws.shared:
-            utility = (basis @ draws.z[:, 0].T).T[:, slate]
-            return self.rule.share(utility.masked_fill(hole, -torch.inf))
-        out = []
-        block = max(1, (1 << 23) // max(1, len(draws.z) * basis.shape[1] * data.places))
-        for start in range(0, len(data), block):
-            part = slice(start, start + block)
-            utility = torch.einsum("smz,mkz->smk", draws.z[:, data.rater[part]], basis[slate[part]])
-            out.append(self.rule.share(utility.masked_fill(hole[part], -torch.inf)))
-        return torch.cat(out, 1) if out else torch.zeros(len(draws.z), 0, data.places, dtype=basis.dtype)
+        return self.rule.share(slate_worths(self.worth, data, draws.z, shared=draws.shared))
 
     def utility(self, options: Options, draws: Draws) -> Float[Tensor, "R N"]:
         """Expected worth in utils of each option to each rater; only differences within a row mean anything."""
-        return draws.mean @ self.worth.basis(options).T
+        if not isinstance(self.worth, Nonlinear):
+            return draws.mean @ self.worth.basis(options).T
+        rows = [
+            AtTastes(self.worth, draws.z[:, r]).basis(options) @ draws.weight[:, r]
+            for r in range(draws.raters)
+        ]
+        return torch.stack(rows)
 
     def sample(self, count: int, seed: Seed = 0) -> Float[Tensor, "count Z"]:
         """Tastes of `count` new raters from the fitted population."""
@@ -139,6 +136,8 @@ class Belief:
         mass = mass.to(z) / len(mass)
         metric = torch.eye(z.shape[1]).to(z)
         centre, share = cluster(z, mass, metric, count or 4, generator=Streams.of(seed)("voices"))
+        if isinstance(self.worth, Nonlinear):
+            return Voices(AtTastes(self.worth, centre), torch.eye(len(centre)).to(centre), share)
         return Voices(self.worth, centre, share)
 
     def _spoken(self, prior: Atoms, voice: Tensor, count: int | None, seed: Seed) -> Voices:

@@ -12,10 +12,22 @@ from pluralign.population.per_rater import PerRater
 from pluralign.population.pooled import Pooled
 from pluralign.population.routed import Routed
 from pluralign.population.trust import Trust
+from pluralign.population.variational import Variational
 
 MODELS: dict[str, type[Any]] = {
     re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind
-    for kind in (Pooled, PerRater, Camps, Hierarchical, Trust, Drifting, Routed, Ensemble, Distributional)
+    for kind in (
+        Pooled,
+        PerRater,
+        Camps,
+        Hierarchical,
+        Trust,
+        Drifting,
+        Routed,
+        Ensemble,
+        Distributional,
+        Variational,
+    )
 }
 
 

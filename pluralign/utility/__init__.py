@@ -10,15 +10,17 @@ from pluralign.data.comparisons import Comparisons
 from pluralign.data.options import Options
 from pluralign.utility.linear import Linear
 from pluralign.utility.mlp import MLP
+from pluralign.utility.taste_mlp import TasteMLP
 
-__all__ = ["MLP", "Linear", "Utility", "Worth"]
+__all__ = ["MLP", "Linear", "TasteMLP", "Utility", "Worth"]
 
 
 @runtime_checkable
 class Worth(Protocol):
     """A utility with its parameters: `worth(options, z)` for tastes z of width `width`.
 
-    Every worth of this package that is a *basis* is linear in the taste: worth = z @ basis(options).
+    Almost every worth of this package is a *basis*, linear in the taste: worth = z @ basis(options). What is not
+    is `scores.Nonlinear`, and for chosen tastes a basis again (`scores.AtTastes`).
     """
 
     @property

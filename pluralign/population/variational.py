@@ -1,0 +1,482 @@
+"""Variational preference learning: an encoder reads answers, a decoder pays tastes, both learn from one bound."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pluralign.choice import ChoiceRule, Luce
+from pluralign.data.comparisons import ABSENT, Comparisons
+from pluralign.data.options import Items, Options, Segments
+from pluralign.population.adam import Adam, filled, leaves
+from pluralign.population.amortised import Amortised, Encoder, divergence, encoded, spread_out
+from pluralign.population.anchored import anchored
+from pluralign.population.belief import Belief
+from pluralign.population.held_out import choose, hold_out, log_loss, some
+from pluralign.population.pooled import Pooled, need_answers
+from pluralign.population.prior import Gaussian
+from pluralign.population.subspace import narrowed
+from pluralign.population.wide import is_wide
+from pluralign.streams import Seed, Streams
+from pluralign.utility import MLP, Linear, TasteMLP, Utility
+from pluralign.utility.linear import LinearWorth
+from pluralign.utility.scores import Nonlinear
+
+TEMPERS = (0.0, 1.0, 0.6, 0.3)
+FEW = 32  # principal components
+ACTIVE = 0.01  # variance of the posterior means over raters from which a latent unit counts as used
+AT_ONCE = 1 << 26  # numbers of features held; where there are more, the start is taken as it is
+JUDGED = 4000  # held-out answers that stop the training
+POOLED = "held-out answers show no differences between raters beyond noise: this is the pooled model"
+COLLAPSED = "the latent has collapsed onto the pooled answer: the posterior of every rater is the prior"
+
+
+@dataclass(frozen=True)
+class Variational:
+    """z_r ~ N(0, 1), answers by the rule given u(x, z_r); q(z | answers) from an encoder, any number of answers.
+
+    The bound is that of a neural process: for every rater a random part C of the answers is context, often
+    none, and the others T are explained by tastes drawn from q(z | C and T),
+
+        E_q[ log p(T | z) ] - KL( q(z | C and T) || q(z | C) )  <=  log p(T | C),
+
+    so the encoder learns to read 0, 1, or all answers. Predictions come from draws of q, moved by Newton steps
+    where worth is linear in z, and weighted by the exact posterior.
+
+    Attributes:
+        utility: Linear or MLP: a basis, worth = common(x) + z . directions(x). TasteMLP: any function of (x, z).
+        rule: how worths become answers.
+        width: Z at most; directions that answers do not ask for shrink to nothing.
+        components: of wide linear features, read only this many principal ones; 0 reads all; "auto" tries 32 and
+            all on held-out answers.
+        temper: factor on the spread of tastes; 0 is the pooled model; "auto" chooses by held-out likelihood.
+        steps: of Adam; "auto" stops early by held-out likelihood.
+        rounds: times the encoder goes over the answers.
+        kl: weight of the divergence, 1 is the bound. warmup: steps over which the weight rises from 0.
+        free: nats per rater that cost nothing.
+        ridge: 1 / variance of the weights of the decoder. rate, batch: of Adam; batch in answers.
+        samples: draws of z per rater and step. informed: begin at the Laplace-EM solution, not at random.
+        draws: tastes that describe a rater.
+        weighted: correct the encoder by the exact likelihood also where the worth is a network of the taste.
+
+    Source: Poddar et al., VPL, NeurIPS 2024; Garnelo et al., Neural Processes, 2018, for the bound.
+    """
+
+    utility: Utility = field(default_factory=Linear)
+    rule: ChoiceRule = field(default_factory=Luce)
+    width: int = 8
+    components: int | str = "auto"
+    temper: float | str = "auto"
+    steps: int | str = "auto"
+    rounds: int = 2
+    kl: float = 1.0
+    warmup: int = 20
+    free: float = 0.0
+    ridge: float = 1.0
+    rate: float = 3e-3
+    batch: int = 4096
+    samples: int = 4
+    informed: bool = True
+    draws: int = 64
+    weighted: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("width", "rounds", "samples", "draws", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+        for name in ("kl", "free", "ridge"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)}.")
+
+    def fit(self, data: Comparisons, seed: Seed = 0, *, held: Comparisons | None = None) -> Belief:
+        """Fit to M answers; the belief has `draws` weighted tastes per rater."""
+        need_answers(data)
+        streams = Streams.of(seed)
+        if "auto" not in (self.temper, self.steps, self.components):
+            return self._tempered(data, self._trained(data, streams), float(self.temper))
+        kept, judge = (data, held) if held is not None else hold_out_questions(data, streams.below("held"))
+        if not len(judge) or not bool(judge.decided.any()):
+            # Nothing to judge by: no claim that raters differ.
+            blind = replace(self, components=0 if self.components == "auto" else self.components)
+            temper = 0.0 if self.temper == "auto" else float(self.temper)
+            found = None if temper == 0 else blind._trained(data, streams)
+            return replace(blind._tempered(data, found, temper), settings=self)
+        settled = self._narrowed(kept, streams, judge)
+        found = settled._trained(kept, streams, judge)
+        tempers = TEMPERS if self.temper == "auto" else (float(self.temper),)
+        if isinstance(self.utility, TasteMLP):
+            tempers = tuple(t for t in tempers if t in (0.0, 1.0))
+        temper, choice = choose(
+            {t: lambda part, t=t: settled._tempered(part, found, t, judge=judge) for t in tempers},
+            kept,
+            streams,
+            judge,
+        )
+        if kept is not data and float(str(temper)) > 0 and isinstance(self.utility, Linear):
+            found = replace(settled, steps=found.steps)._trained(data, streams)
+        notes = {"components": settled.components, "choice_table": choice.table}
+        belief = settled._tempered(data, found, float(str(temper)), notes, judge)
+        return replace(belief, settings=self)
+
+    def _narrowed(self, kept: Comparisons, streams: Streams, judge: Comparisons) -> "Variational":
+        """Where features are wide: their first principal components, if these predict held-out answers better."""
+        if self.components != "auto":
+            return self
+        if not isinstance(self.utility, Linear):
+            return replace(self, components=0)
+        worth = self.utility.start(kept, width=None, generator=streams("start"))
+        if not is_wide(worth) or worth.nameless:
+            return replace(self, components=0)
+        tries = {c: replace(self, components=c, steps=0, temper=1.0) for c in (FEW, 0)}
+        best, _ = choose({c: lambda part, c=c: tries[c].fit(part) for c in tries}, kept, streams, judge)
+        return replace(self, components=best)
+
+    def _linear(self) -> Linear:
+        assert isinstance(self.utility, Linear)
+        return replace(self.utility, components=int(self.components)) if self.components else self.utility
+
+    # Training -------------------------------------------------------------------------------------------------------
+
+    def _start(self, data: Comparisons, streams: Streams) -> "Model":
+        """Decoder, encoder and what it reads by, before training."""
+        encoder = Encoder.start(self.rounds, generator=streams("encoder"))
+        if isinstance(self.utility, TasteMLP):
+            decoder = self.utility.start(data, width=self.width, generator=streams("decoder"))
+            own = MLP(self.utility.hidden[:2], self.utility.discount)
+            reader = own.start(data, width=1 + self.width, generator=streams("reader"))
+            return Model(decoder, reader, encoder)
+        if not isinstance(self.utility, Linear):
+            worth = narrowed(self.utility, self.rule, data, streams, count=self.width)
+            return Model(worth, None, encoder)
+        if self.informed:
+            full, sides = anchored(
+                self._linear(), self.rule, data, streams, width=self.width, ridge=max(self.ridge, 1e-3)
+            )
+        else:
+            full = self._linear().start(data, width=None, generator=streams("start"))
+            noise = torch.randn(full.width, 1 + self.width, generator=streams("directions")).double()
+            sides = noise * 0.1 / max(full.width, 1) ** 0.5
+        return Model(full, None, encoder, sides)
+
+    def _trained(self, data: Comparisons, streams: Streams, judge: Comparisons | None = None) -> "Model":
+        """Adam on the bound; where `steps` is "auto", until the answers of `judge` are predicted worse."""
+        start = self._start(data, streams)
+        network = start.sides is None
+        most, patience, every = (3000, 5, 100) if network else (200, 2, 20)
+        limit = most if self.steps == "auto" else int(self.steps)
+        if start.sides is not None and len(data.options) * start.worth.width > AT_ONCE:
+            limit = 0
+        if not limit:
+            return start
+        watched = self.steps == "auto" and judge is not None
+        if watched:
+            judge = some(judge, streams, JUDGED)
+            mine = torch.zeros(data.raters, dtype=torch.bool)
+            names = {judge.rater_ids[r] for r in judge.rater.unique().tolist()}
+            mine = torch.tensor([name in names for name in data.rater_ids])
+            known = data.take(mine[data.rater])
+        light, store = start.light(data)
+        if network:
+            light = light.cast(torch.float32)
+        flat = [t.clone().requires_grad_() for t in leaves(light.moving)]
+        adam, weights = Adam(flat), None
+        total = float(len(data) if data.weight is None else data.weight.sum())
+        batches, draw = Batches.of(data, self.batch, streams("order")), streams("noise")
+        best, since, kept = math.inf, 0, (0, [t.detach().clone() for t in flat])
+        curve: list[tuple[int, float]] = []
+        for step in range(limit + 1):
+            if watched and (step % every == 0 or step == limit):
+                now = start.trained(light.put(filled(light.moving, [t.detach() for t in flat])))
+                score = self._held_loss(known, judge, now)
+                curve.append((step, score))
+                if score < best - 1e-4:
+                    best, since, kept = score, 0, (step, [t.detach().clone() for t in flat])
+                else:
+                    since += 1
+                    if since >= patience:
+                        break
+            if step == limit:
+                break
+            part = batches.next()
+            weight = self.kl * min(1.0, (step + 1) / max(1, self.warmup))
+            bound = self.bound(light.put(filled(light.moving, flat)), store, part, draw, weight)
+            decay = torch.stack([t.square().sum() for t in flat]).sum()
+            loss = -bound.sum() / part.weight.sum() + self.ridge / 2 * decay / total
+            adam.step(torch.autograd.grad(loss, flat), self.rate)
+        at, weights = kept if watched else (limit, [t.detach() for t in flat])
+        return replace(start.trained(light.put(filled(light.moving, weights))), steps=at, curve=tuple(curve))
+
+    def _held_loss(self, known: Comparisons, judge: Comparisons, model: "Model") -> float:
+        quick = replace(self, draws=min(16, self.draws))
+        loss = log_loss(quick._belief(known, model), judge)
+        return float(loss[torch.isfinite(loss)].mean())
+
+    def bound(
+        self, model: "Model", store: Options, part: "Batch", draw: torch.Generator, kl: float
+    ) -> Float[Tensor, " R"]:
+        """The bound on log p(T | C) per rater of a batch, with C drawn anew."""
+        hole = part.slate == ABSENT
+        x, slate = model.scored(store, part.slate.clamp_min(0))
+        rows = x[slate].masked_fill(hole[..., None], 0.0)
+        label, weight = part.label.to(rows), part.weight.to(rows)
+        known = context(part, len(store), draw).to(rows)
+        mean, precision = model.encoder(rows, label, hole, weight, part.rater, part.raters)
+        before, tight = model.encoder(rows, label, hole, weight * known, part.rater, part.raters)
+        half = (self.samples + 1) // 2
+        noise = torch.randn(half, part.raters, mean.shape[1], generator=draw, dtype=torch.float64)
+        z = spread_out(mean, precision, torch.cat([noise, -noise])[: self.samples].to(mean))
+        eta = model.worths(store, part, rows, z).masked_fill(hole, -torch.inf)
+        value = self.rule.log_prob(eta, label.expand(eta.shape)).mean(0) * (weight * (1 - known))
+        fit = torch.zeros(part.raters, dtype=value.dtype).index_add(0, part.rater, value)
+        return fit - kl * (divergence(mean, precision, before, tight) - self.free).clamp_min(0.0)
+
+    # Belief ---------------------------------------------------------------------------------------------------------
+
+    def _tempered(
+        self,
+        data: Comparisons,
+        model: "Model | None",
+        temper: float,
+        notes: dict | None = None,
+        judge: Comparisons | None = None,
+    ) -> Belief:
+        notes = {**(notes or {}), "temper": temper}
+        if model is None or temper == 0:
+            utility: Utility = self.utility
+            if isinstance(utility, TasteMLP):
+                utility = MLP(utility.hidden, utility.discount)
+            ridge: float | str = "auto" if judge is not None else max(self.ridge, 0.1)
+            pooled = Pooled(utility, self.rule, ridge).fit(data, held=judge)
+            return replace(pooled, settings=self, diagnostics={**notes, "active_units": 0, "verdict": POOLED})
+        belief = self._belief(data, model.scaled(math.sqrt(temper)))
+        units, nats = activity(belief, data)
+        notes |= {"steps": model.steps, "curve": model.curve, "shrinkage": belief.shrinkage}
+        notes |= {"active_units": int(units.sum()), "units": len(units), "kl": nats}
+        notes["effective_draws"] = float(belief.draws.effective.mean())
+        if not bool(units.any()):
+            notes["verdict"] = COLLAPSED
+        return replace(belief, diagnostics=notes)
+
+    def _belief(self, data: Comparisons, model: "Model") -> Belief:
+        worth = model.final
+        linear = not isinstance(worth, Nonlinear)
+        mean, spread = torch.zeros(worth.width).double(), torch.ones(worth.width).double()
+        if linear:
+            mean[0], spread[0] = 1.0, 0.0
+        prior = Amortised(
+            Gaussian(mean, torch.diag(spread), self.draws), model.encoder, model.reader, self.weighted
+        )
+        give = prior.posterior(data, worth.basis(data.options), self.rule) if linear else None
+        draws = prior.read(data, worth, self.rule) if give is None else give
+        assert data.rater_ids is not None
+        return Belief(worth, self.rule, prior, draws, data.rater_ids, self)
+
+
+def activity(belief: Belief, data: Comparisons) -> tuple[Tensor, float]:
+    """(Z,) which latent units the raters' posterior means differ in by a variance above .01, and the mean KL in nats.
+
+    Source: Burda et al., Importance Weighted Autoencoders, ICLR 2016, for active units.
+    """
+    prior = belief.prior
+    assert isinstance(prior, Amortised)
+    basis = belief.worth.basis(data.options) if prior.reader is None else prior.reader.basis(data.options)
+    present = data.counts > 0
+    mean, precision = encoded(prior.encoder, basis, data)
+    eye = torch.eye(mean.shape[1]).to(mean)
+    nats = divergence(mean[present], precision[present], torch.zeros_like(mean[present]), eye)
+    own = belief.draws.mean[present]
+    own = own if prior.reader is not None else own[:, 1:]
+    return own.var(0, correction=0) > ACTIVE, float(nats.mean())
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is trained: a decoder, an encoder, and what the encoder reads options by.
+
+    Attributes:
+        worth: the decoder; with `sides`, the basis of which those are combinations.
+        reader: a basis of its own where the decoder has none.
+        sides: (W, 1 + Z), for linear worths.
+        steps: taken. curve: (step, held-out loss).
+    """
+
+    worth: Any
+    reader: Any
+    encoder: Encoder
+    sides: Tensor | None = None
+    steps: int = 0
+    curve: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def final(self) -> Any:
+        """The worth of a belief."""
+        return self.worth if self.sides is None else self.worth.onto(self.sides)
+
+    def scaled(self, factor: float) -> "Model":
+        """The same with tastes `factor` times as far apart; networks of the taste as they are."""
+        if factor == 1 or isinstance(self.worth, Nonlinear):
+            return self
+        if self.sides is not None:
+            return replace(self, sides=torch.cat([self.sides[:, :1], self.sides[:, 1:] * factor], 1))
+        weight, bias = self.worth.layers[-1]
+        size = torch.full_like(bias, factor)
+        size[0] = 1.0
+        last = (weight * size, bias * size)
+        return replace(self, worth=replace(self.worth, layers=(*self.worth.layers[:-1], last)))
+
+    # While training: options stand with their standardised features, and tensors are put in the place of others.
+
+    @property
+    def moving(self) -> tuple:
+        """A tree of the tensors that training moves."""
+        decoder = (
+            (self.sides,) if self.sides is not None else (self.worth.layers, getattr(self.worth, "told", ()))
+        )
+        return decoder, () if self.reader is None else self.reader.layers, self.encoder.gates
+
+    def put(self, tree: tuple) -> "Model":
+        """The same with other tensors, in the form of `moving`."""
+        decoder, layers, gates = tree
+        encoder = Encoder(gates)
+        if self.sides is not None:
+            return replace(self, sides=decoder[0], encoder=encoder)
+        told = {"told": decoder[1]} if decoder[1] else {}
+        reader = None if self.reader is None else replace(self.reader, layers=layers)
+        return replace(
+            self, worth=replace(self.worth, layers=decoder[0], **told), reader=reader, encoder=encoder
+        )
+
+    def cast(self, kind: torch.dtype) -> "Model":
+        """The same in numbers of another kind."""
+        tree = self.moving
+        return self.put(filled(tree, [t.to(kind) for t in leaves(tree)]))
+
+    def light(self, data: Comparisons) -> tuple["Model", Options]:
+        """The same over features that are computed once, and these as options; segments stay as they are."""
+        options = data.options
+        if self.sides is not None:
+            return self, Items(self.worth.basis(options))
+        if isinstance(options, Segments):
+            return self, options
+        x = self.worth.inner.steps(options.rows)
+        thin = LinearWorth(torch.zeros(x.shape[1]).double(), torch.ones(x.shape[1]).double(), None, None, 1.0)
+        reader = None if self.reader is None else replace(self.reader, inner=thin)
+        return replace(self, worth=replace(self.worth, inner=thin), reader=reader), Items(x)
+
+    def trained(self, light: "Model") -> "Model":
+        """What `light` learnt, over the options as they are."""
+        wide = light.cast(torch.float64)
+        if self.sides is not None:
+            return replace(wide, worth=self.worth)
+        reader = None if self.reader is None else replace(wide.reader, inner=self.reader.inner)
+        return replace(wide, worth=replace(wide.worth, inner=self.worth.inner), reader=reader)
+
+    def scored(self, store: Options, slate: Int[Tensor, "M K"]) -> tuple[Float[Tensor, "n Z1"], Tensor]:
+        """What the encoder reads of options, and where each place of the slates stands in it."""
+        if self.sides is not None:
+            return store.rows @ self.sides, slate
+        met, place = torch.unique(slate, return_inverse=True)
+        return (self.worth if self.reader is None else self.reader).basis(store.take(met)), place
+
+    def worths(
+        self, store: Options, part: "Batch", rows: Float[Tensor, "M K Z1"], z: Float[Tensor, "S R Z"]
+    ) -> Float[Tensor, "S M K"]:
+        """Utils of what each answer shows, to its rater's draws."""
+        own = z[:, part.rater]
+        if not isinstance(self.worth, Nonlinear):
+            return rows[..., 0] + torch.einsum("smz,mkz->smk", own, rows[..., 1:])
+        shown = store.take(part.slate.clamp_min(0).flatten())
+        first = self.worth.first(self.worth.features(shown))  # (M K, *t, H)
+        own = own.repeat_interleave(part.slate.shape[1], 1)
+        value = self.worth.score(first, own.reshape(*own.shape[:2], *[1] * (first.dim() - 2), own.shape[2]))
+        return shown.pool(value.movedim(0, -1), self.worth.discount).T.reshape(len(z), *part.slate.shape)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """All answers of some raters, numbered anew from 0."""
+
+    slate: Int[Tensor, "M K"]
+    label: Float[Tensor, "M K"]
+    weight: Float[Tensor, " M"]
+    rater: Int[Tensor, " M"]
+    raters: int
+
+
+def context(part: Batch, options: int, draw: torch.Generator) -> Tensor:
+    """(M,) which answers are context: none for half of the raters, a random share for the others.
+
+    Lots are drawn for options and raters, and an answer's is their sum: so answers to one question stay on one side,
+    however often it was answered, and whatever the order of its options.
+    """
+    lot = torch.rand(options + 1, generator=draw, dtype=torch.float64)
+    lot[-1] = 0.0  # of an empty place
+    own = torch.rand(part.raters, generator=draw, dtype=torch.float64)
+    share = (2 * torch.rand(part.raters, generator=draw, dtype=torch.float64) - 1).clamp_min(0.0)
+    return (lot[part.slate].sum(1) + own[part.rater]) % 1 < share[part.rater]
+
+
+@dataclass
+class Batches:
+    """Batches of whole raters in turn, in an order drawn anew for each round."""
+
+    data: Comparisons
+    raters: int
+    order: torch.Generator
+    queue: Iterator[Tensor] = iter(())
+
+    @staticmethod
+    def of(data: Comparisons, size: int, order: torch.Generator) -> "Batches":
+        """About `size` answers each, counted by weight."""
+        present = int((data.counts > 0).sum())
+        total = float(len(data) if data.weight is None else data.weight.sum())
+        return Batches(data, max(1, round(size * present / max(total, 1e-12))), order)
+
+    def next(self) -> Batch:
+        who = next(self.queue, None)
+        if who is None:
+            present = (self.data.counts > 0).nonzero()[:, 0]
+            if self.raters < len(present):
+                present = present[torch.randperm(len(present), generator=self.order)]
+            self.queue = iter(present.split(self.raters))
+            who = next(self.queue)
+        local = torch.full((self.data.raters,), -1)
+        local[who] = torch.arange(len(who))
+        rows = (local[self.data.rater] >= 0).nonzero()[:, 0]
+        weight = self.data.weight
+        weight = torch.ones(len(rows), dtype=torch.float64) if weight is None else weight[rows].double()
+        return Batch(
+            self.data.slate[rows], self.data.label[rows], weight, local[self.data.rater[rows]], len(who)
+        )
+
+
+def hold_out_questions(
+    data: Comparisons, streams: Streams, share: float = 0.15
+) -> tuple[Comparisons, Comparisons]:
+    """Half of `share` of every rater's answers, and all answers to half of `share` of the questions.
+
+    Where a survey asks everybody the same, answers held out at random tell nothing of questions never asked.
+    """
+    kept, held = hold_out(data, streams, share / 2)
+    together = torch.cat([kept.slate, held.slate]).sort(1).values
+    _, question = torch.unique(together, dim=0, return_inverse=True)
+    out = torch.rand(int(question.max()) + 1, generator=streams("questions")) < share / 2
+    drop = out[question[: len(kept)]]
+    if not bool(drop.any()) or bool(drop.all()):
+        return kept, held
+    lost = kept.take(drop)
+    names = (
+        "slate",
+        "rater",
+        "label",
+        *[n for n in ("context", "weight", "time", "response_time") if getattr(data, n) is not None],
+    )
+    both = {name: torch.cat([getattr(held, name), getattr(lost, name)]) for name in names}
+    return kept.take(~drop), replace(held, **both)
+
+
+__all__ = ["Callable", "Variational", "activity"]
