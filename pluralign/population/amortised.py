@@ -63,25 +63,32 @@ class Encoder:
     ) -> tuple[Float[Tensor, "R Z"], Float[Tensor, "R Z Z"]]:
         """Mean and precision for each rater; `hole` (M, K) is true where nothing was shown."""
         common, side = rows[..., 0], rows[..., 1:]
-        width = side.shape[-1]
-        eye = torch.eye(width, dtype=rows.dtype)
-        mean = rows.new_zeros(raters, width)
-        precision = eye.expand(raters, width, width)
+        eye = torch.eye(side.shape[-1], dtype=rows.dtype)
+        mean = rows.new_zeros(raters, side.shape[-1])
+        precision = eye.expand(raters, -1, -1)
+        pair = rows[:, 0] - rows[:, 1]  # of a pair only the difference tells, and it is half the work
         for (inner, start), (outer, bias) in self.gates:
             own = mean[rater]
-            eta = (common + (side * own[:, None]).sum(-1)).masked_fill(hole, -torch.inf)
-            chance = torch.softmax(eta, -1)
-            gap = side - (chance[..., None] * side).sum(1, keepdim=True)
-            surprise = label - chance
-            reach = (chance * gap.square().sum(-1)).sum(1)
-            signs = [surprise.square().sum(1), 1 - chance.square().sum(1), reach.log1p()]
+            if rows.shape[1] == 2:
+                chance = torch.sigmoid(pair[:, 0] + (pair[:, 1:] * own).sum(-1))
+                doubt, surprise = chance * (1 - chance), label[:, 0] - chance
+                reach = doubt * pair[:, 1:].square().sum(-1)
+                signs = [2 * surprise.square(), 2 * doubt, reach.log1p()]
+                push, gap, root = surprise[:, None] * pair[:, 1:], pair[:, None, 1:], doubt[:, None, None]
+            else:
+                eta = (common + (side * own[:, None]).sum(-1)).masked_fill(hole, -torch.inf)
+                chance = torch.softmax(eta, -1)
+                gap = side - (chance[..., None] * side).sum(1, keepdim=True)
+                surprise = label - chance
+                reach = (chance * gap.square().sum(-1)).sum(1)
+                signs = [surprise.square().sum(1), 1 - chance.square().sum(1), reach.log1p()]
+                push, root = (surprise[..., None] * side).sum(1), chance[..., None]
             gate = torch.tanh(torch.stack(signs, 1) @ inner + start) @ outer + bias
             gate = gate.clamp(-STEEPEST, STEEPEST).exp() * weight[:, None]
-            root = gap * (gate[:, :1] * chance).clamp_min(0.0)[..., None]
-            bend = root.mT @ gap  # (M, Z, Z)
-            push = gate[:, 1:] * (surprise[..., None] * side).sum(1) + (bend @ own[..., None])[..., 0]
-            precision = eye + rows.new_zeros(raters, width, width).index_add(0, rater, bend)
-            precise = rows.new_zeros(raters, width).index_add(0, rater, push)
+            bend = (gate[:, :1, None] * root * gap).mT @ gap  # (M, Z, Z)
+            push = gate[:, 1:] * push + (bend @ own[..., None])[..., 0]
+            precision = eye + rows.new_zeros(raters, *eye.shape).index_add(0, rater, bend)
+            precise = rows.new_zeros(mean.shape).index_add(0, rater, push)
             mean = torch.linalg.solve(precision, precise)
         return mean, precision
 

@@ -8,6 +8,7 @@ from pluralign.population.distributional import Distributional
 from pluralign.population.drifting import Drifting
 from pluralign.population.ensemble import Ensemble
 from pluralign.population.hierarchical import Hierarchical
+from pluralign.population.in_context import InContext
 from pluralign.population.per_rater import PerRater
 from pluralign.population.pooled import Pooled
 from pluralign.population.routed import Routed
@@ -27,6 +28,7 @@ MODELS: dict[str, type[Any]] = {
         Ensemble,
         Distributional,
         Variational,
+        InContext,
     )
 }
 

@@ -1,7 +1,6 @@
 """Variational preference learning: an encoder reads answers, a decoder pays tastes, both learn from one bound."""
 
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +18,6 @@ from pluralign.population.belief import Belief
 from pluralign.population.held_out import choose, hold_out, log_loss, some
 from pluralign.population.pooled import Pooled, need_answers
 from pluralign.population.prior import Gaussian
-from pluralign.population.subspace import narrowed
 from pluralign.population.wide import is_wide
 from pluralign.streams import Seed, Streams
 from pluralign.utility import MLP, Linear, TasteMLP, Utility
@@ -30,6 +28,7 @@ TEMPERS = (0.0, 1.0, 0.6, 0.3)
 FEW = 32  # principal components
 ACTIVE = 0.01  # variance of the posterior means over raters from which a latent unit counts as used
 AT_ONCE = 1 << 26  # numbers of features held; where there are more, the start is taken as it is
+ENOUGH = 40_000  # answers to begin from, where they come before training; of more, training itself learns
 JUDGED = 4000  # held-out answers that stop the training
 POOLED = "held-out answers show no differences between raters beyond noise: this is the pooled model"
 COLLAPSED = "the latent has collapsed onto the pooled answer: the posterior of every rater is the prior"
@@ -39,12 +38,12 @@ COLLAPSED = "the latent has collapsed onto the pooled answer: the posterior of e
 class Variational:
     """z_r ~ N(0, 1), answers by the rule given u(x, z_r); q(z | answers) from an encoder, any number of answers.
 
-    The bound is that of a neural process: for every rater a random part C of the answers is context, often
-    none, and the others T are explained by tastes drawn from q(z | C and T),
+    For every rater, all of the answers or a random part of them (as if the rater had stopped early) are explained
+    by tastes that the encoder reads from the same answers,
 
-        E_q[ log p(T | z) ] - KL( q(z | C and T) || q(z | C) )  <=  log p(T | C),
+        E_q[ log p(answers | z) ] - KL( q(z | answers) || N(0, 1) )  <=  log p(answers),
 
-    so the encoder learns to read 0, 1, or all answers. Predictions come from draws of q, moved by Newton steps
+    so the encoder learns to read few answers and many. Predictions come from draws of q, moved by Newton steps
     where worth is linear in z, and weighted by the exact posterior.
 
     Attributes:
@@ -63,7 +62,7 @@ class Variational:
         draws: tastes that describe a rater.
         weighted: correct the encoder by the exact likelihood also where the worth is a network of the taste.
 
-    Source: Poddar et al., VPL, NeurIPS 2024; Garnelo et al., Neural Processes, 2018, for the bound.
+    Source: Poddar et al., VPL, NeurIPS 2024; Kingma and Welling (2014) for the bound.
     """
 
     utility: Utility = field(default_factory=Linear)
@@ -77,7 +76,7 @@ class Variational:
     warmup: int = 20
     free: float = 0.0
     ridge: float = 1.0
-    rate: float = 3e-3
+    rate: float = 1e-2
     batch: int = 4096
     samples: int = 4
     informed: bool = True
@@ -95,32 +94,32 @@ class Variational:
     def fit(self, data: Comparisons, seed: Seed = 0, *, held: Comparisons | None = None) -> Belief:
         """Fit to M answers; the belief has `draws` weighted tastes per rater."""
         need_answers(data)
-        streams = Streams.of(seed)
+        found = self.learnt(data, Streams.of(seed), held)
+        return replace(found.settings._tempered(data, found), settings=self)
+
+    def learnt(self, data: Comparisons, streams: Streams, held: Comparisons | None = None) -> "Learnt":
+        """The parameters, with what "auto" settled on; for `fit`, and for populations that read answers otherwise."""
         if "auto" not in (self.temper, self.steps, self.components):
-            return self._tempered(data, self._trained(data, streams), float(self.temper))
+            return Learnt(self, self._trained(data, streams), float(self.temper), data, None)
         kept, judge = (data, held) if held is not None else hold_out_questions(data, streams.below("held"))
         if not len(judge) or not bool(judge.decided.any()):
             # Nothing to judge by: no claim that raters differ.
             blind = replace(self, components=0 if self.components == "auto" else self.components)
             temper = 0.0 if self.temper == "auto" else float(self.temper)
-            found = None if temper == 0 else blind._trained(data, streams)
-            return replace(blind._tempered(data, found, temper), settings=self)
+            return Learnt(blind, blind._trained(data, streams) if temper else None, temper, data, None)
         settled = self._narrowed(kept, streams, judge)
-        found = settled._trained(kept, streams, judge)
+        model = settled._trained(kept, streams, judge)
+        found = Learnt(settled, model, 1.0, kept, judge)
         tempers = TEMPERS if self.temper == "auto" else (float(self.temper),)
         if isinstance(self.utility, TasteMLP):
             tempers = tuple(t for t in tempers if t in (0.0, 1.0))
-        temper, choice = choose(
-            {t: lambda part, t=t: settled._tempered(part, found, t, judge=judge) for t in tempers},
-            kept,
-            streams,
-            judge,
-        )
-        if kept is not data and float(str(temper)) > 0 and isinstance(self.utility, Linear):
-            found = replace(settled, steps=found.steps)._trained(data, streams)
+        fits = {t: lambda part, t=t: settled._tempered(part, replace(found, temper=t)) for t in tempers}
+        temper, choice = choose(fits, kept, streams, judge)
+        if kept is not data and len(data) <= ENOUGH and temper > 0 and isinstance(self.utility, Linear):
+            again = replace(settled, steps=model.steps)._trained(data, streams)
+            model = replace(again, curve=model.curve)
         notes = {"components": settled.components, "choice_table": choice.table}
-        belief = settled._tempered(data, found, float(str(temper)), notes, judge)
-        return replace(belief, settings=self)
+        return replace(found, model=model, temper=temper, notes=notes)
 
     def _narrowed(self, kept: Comparisons, streams: Streams, judge: Comparisons) -> "Variational":
         """Where features are wide: their first principal components, if these predict held-out answers better."""
@@ -150,11 +149,16 @@ class Variational:
             reader = own.start(data, width=1 + self.width, generator=streams("reader"))
             return Model(decoder, reader, encoder)
         if not isinstance(self.utility, Linear):
-            worth = narrowed(self.utility, self.rule, data, streams, count=self.width)
+            worth = self.utility.start(data, width=1 + self.width, generator=streams("decoder"))
             return Model(worth, None, encoder)
         if self.informed:
             full, sides = anchored(
-                self._linear(), self.rule, data, streams, width=self.width, ridge=max(self.ridge, 1e-3)
+                self._linear(),
+                self.rule,
+                some(data, streams, ENOUGH),
+                streams,
+                width=self.width,
+                ridge=max(self.ridge, 1e-3),
             )
         else:
             full = self._linear().start(data, width=None, generator=streams("start"))
@@ -166,19 +170,17 @@ class Variational:
         """Adam on the bound; where `steps` is "auto", until the answers of `judge` are predicted worse."""
         start = self._start(data, streams)
         network = start.sides is None
-        most, patience, every = (3000, 5, 100) if network else (200, 2, 20)
+        most, patience, every = (600, 6, 100) if network else (600, 3, 50)
         limit = most if self.steps == "auto" else int(self.steps)
         if start.sides is not None and len(data.options) * start.worth.width > AT_ONCE:
             limit = 0
         if not limit:
             return start
         watched = self.steps == "auto" and judge is not None
+        known = data
         if watched:
-            judge = some(judge, streams, JUDGED)
-            mine = torch.zeros(data.raters, dtype=torch.bool)
-            names = {judge.rater_ids[r] for r in judge.rater.unique().tolist()}
-            mine = torch.tensor([name in names for name in data.rater_ids])
-            known = data.take(mine[data.rater])
+            assert judge is not None
+            known, judge = watchable(data, judge, streams)
         light, store = start.light(data)
         if network:
             light = light.cast(torch.float32)
@@ -189,7 +191,7 @@ class Variational:
         best, since, kept = math.inf, 0, (0, [t.detach().clone() for t in flat])
         curve: list[tuple[int, float]] = []
         for step in range(limit + 1):
-            if watched and (step % every == 0 or step == limit):
+            if watched and judge is not None and (step % every == 0 or step == limit):
                 now = start.trained(light.put(filled(light.moving, [t.detach() for t in flat])))
                 score = self._held_loss(known, judge, now)
                 curve.append((step, score))
@@ -201,12 +203,13 @@ class Variational:
                         break
             if step == limit:
                 break
-            part = batches.next()
+            part = stopped_early(batches.next(), draw)
             weight = self.kl * min(1.0, (step + 1) / max(1, self.warmup))
             bound = self.bound(light.put(filled(light.moving, flat)), store, part, draw, weight)
             decay = torch.stack([t.square().sum() for t in flat]).sum()
-            loss = -bound.sum() / part.weight.sum() + self.ridge / 2 * decay / total
-            adam.step(torch.autograd.grad(loss, flat), self.rate)
+            loss = -bound.sum() / part.weight.sum().clamp_min(1.0) + self.ridge / 2 * decay / total
+            rate = self.rate * (1 + math.cos(math.pi * step / limit)) / 2
+            adam.step(torch.autograd.grad(loss, flat), rate)
         at, weights = kept if watched else (limit, [t.detach() for t in flat])
         return replace(start.trained(light.put(filled(light.moving, weights))), steps=at, curve=tuple(curve))
 
@@ -218,45 +221,39 @@ class Variational:
     def bound(
         self, model: "Model", store: Options, part: "Batch", draw: torch.Generator, kl: float
     ) -> Float[Tensor, " R"]:
-        """The bound on log p(T | C) per rater of a batch, with C drawn anew."""
+        """The bound per rater of a batch, in nats."""
         hole = part.slate == ABSENT
         x, slate = model.scored(store, part.slate.clamp_min(0))
         rows = x[slate].masked_fill(hole[..., None], 0.0)
         label, weight = part.label.to(rows), part.weight.to(rows)
-        known = context(part, len(store), draw).to(rows)
         mean, precision = model.encoder(rows, label, hole, weight, part.rater, part.raters)
-        before, tight = model.encoder(rows, label, hole, weight * known, part.rater, part.raters)
         half = (self.samples + 1) // 2
         noise = torch.randn(half, part.raters, mean.shape[1], generator=draw, dtype=torch.float64)
         z = spread_out(mean, precision, torch.cat([noise, -noise])[: self.samples].to(mean))
         eta = model.worths(store, part, rows, z).masked_fill(hole, -torch.inf)
-        value = self.rule.log_prob(eta, label.expand(eta.shape)).mean(0) * (weight * (1 - known))
+        value = self.rule.log_prob(eta, label.expand(eta.shape)).mean(0) * weight
         fit = torch.zeros(part.raters, dtype=value.dtype).index_add(0, part.rater, value)
-        return fit - kl * (divergence(mean, precision, before, tight) - self.free).clamp_min(0.0)
+        still = torch.eye(mean.shape[1], dtype=mean.dtype)
+        nats = divergence(mean, precision, torch.zeros_like(mean), still)
+        return fit - kl * (nats - self.free).clamp_min(0.0)
 
     # Belief ---------------------------------------------------------------------------------------------------------
 
-    def _tempered(
-        self,
-        data: Comparisons,
-        model: "Model | None",
-        temper: float,
-        notes: dict | None = None,
-        judge: Comparisons | None = None,
-    ) -> Belief:
-        notes = {**(notes or {}), "temper": temper}
-        if model is None or temper == 0:
-            utility: Utility = self.utility
-            if isinstance(utility, TasteMLP):
-                utility = MLP(utility.hidden, utility.discount)
-            ridge: float | str = "auto" if judge is not None else max(self.ridge, 0.1)
-            pooled = Pooled(utility, self.rule, ridge).fit(data, held=judge)
-            return replace(pooled, settings=self, diagnostics={**notes, "active_units": 0, "verdict": POOLED})
-        belief = self._belief(data, model.scaled(math.sqrt(temper)))
+    def _tempered(self, data: Comparisons, found: "Learnt") -> Belief:
+        """The belief with tastes drawn in; without any spread, the pooled model."""
+        if found.model is None or found.temper == 0:
+            return found.pooled(data)
+        model = found.model.scaled(math.sqrt(found.temper))
+        belief = self._belief(data, model)
         units, nats = activity(belief, data)
-        notes |= {"steps": model.steps, "curve": model.curve, "shrinkage": belief.shrinkage}
+        notes: dict[str, Any] = {
+            **found.notes,
+            "temper": found.temper,
+            "steps": model.steps,
+            "curve": model.curve,
+        }
         notes |= {"active_units": int(units.sum()), "units": len(units), "kl": nats}
-        notes["effective_draws"] = float(belief.draws.effective.mean())
+        notes |= {"shrinkage": belief.shrinkage, "effective_draws": float(belief.draws.effective.mean())}
         if not bool(units.any()):
             notes["verdict"] = COLLAPSED
         return replace(belief, diagnostics=notes)
@@ -274,6 +271,29 @@ class Variational:
         draws = prior.read(data, worth, self.rule) if give is None else give
         assert data.rater_ids is not None
         return Belief(worth, self.rule, prior, draws, data.rater_ids, self)
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What training found, on the answers `kept`, judged by those of `judge`; `model` is None where nothing was."""
+
+    settings: Variational
+    model: "Model | None"
+    temper: float
+    kept: Comparisons
+    judge: Comparisons | None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def pooled(self, data: Comparisons) -> Belief:
+        """The model without differences between raters."""
+        settings = self.settings
+        utility: Utility = settings.utility
+        if isinstance(utility, TasteMLP):
+            utility = MLP(utility.hidden, utility.discount)
+        ridge: float | str = "auto" if self.judge is not None else max(settings.ridge, 0.1)
+        belief = Pooled(utility, settings.rule, ridge).fit(data, held=self.judge)
+        notes = {**self.notes, "temper": 0.0, "active_units": 0, "verdict": POOLED}
+        return replace(belief, settings=settings, diagnostics=notes)
 
 
 def activity(belief: Belief, data: Comparisons) -> tuple[Tensor, float]:
@@ -398,26 +418,29 @@ class Model:
 
 @dataclass(frozen=True)
 class Batch:
-    """All answers of some raters, numbered anew from 0."""
+    """All answers of some raters, numbered anew from 0; `question` (M,) of `questions` is the same for repeated ones."""
 
     slate: Int[Tensor, "M K"]
     label: Float[Tensor, "M K"]
     weight: Float[Tensor, " M"]
     rater: Int[Tensor, " M"]
     raters: int
+    question: Int[Tensor, " M"]
+    questions: int
+
+    def lots(self, draw: torch.Generator) -> Float[Tensor, " M"]:
+        """A uniform number for every question that a rater was asked.
+
+        Repeats get the same, and neither the order of answers nor that of options matters: so an answer of weight
+        two is the answer twice, also where chance decides.
+        """
+        return torch.rand(self.questions, generator=draw, dtype=torch.float64)[self.question]
 
 
-def context(part: Batch, options: int, draw: torch.Generator) -> Tensor:
-    """(M,) which answers are context: none for half of the raters, a random share for the others.
-
-    Lots are drawn for options and raters, and an answer's is their sum: so answers to one question stay on one side,
-    however often it was answered, and whatever the order of its options.
-    """
-    lot = torch.rand(options + 1, generator=draw, dtype=torch.float64)
-    lot[-1] = 0.0  # of an empty place
-    own = torch.rand(part.raters, generator=draw, dtype=torch.float64)
-    share = (2 * torch.rand(part.raters, generator=draw, dtype=torch.float64) - 1).clamp_min(0.0)
-    return (lot[part.slate].sum(1) + own[part.rater]) % 1 < share[part.rater]
+def stopped_early(part: Batch, draw: torch.Generator) -> Batch:
+    """The same with half of the raters giving only a random share of their answers; the others get weight zero."""
+    share = 2 * torch.rand(part.raters, generator=draw, dtype=torch.float64)
+    return replace(part, weight=part.weight * (part.lots(draw) < share[part.rater]))
 
 
 @dataclass
@@ -425,33 +448,46 @@ class Batches:
     """Batches of whole raters in turn, in an order drawn anew for each round."""
 
     data: Comparisons
+    question: Int[Tensor, " M"]
+    questions: int
     raters: int
     order: torch.Generator
-    queue: Iterator[Tensor] = iter(())
+    queue: list[Tensor] = field(default_factory=list)
 
     @staticmethod
     def of(data: Comparisons, size: int, order: torch.Generator) -> "Batches":
         """About `size` answers each, counted by weight."""
+        weight = torch.ones(len(data)).double() if data.weight is None else data.weight.double()
         present = int((data.counts > 0).sum())
-        total = float(len(data) if data.weight is None else data.weight.sum())
-        return Batches(data, max(1, round(size * present / max(total, 1e-12))), order)
+        asked = torch.cat([data.rater[:, None], data.slate.sort(1).values], 1)
+        kinds, question = torch.unique(asked, dim=0, return_inverse=True)
+        raters = max(1, round(size * present / max(float(weight.sum()), 1e-12)))
+        return Batches(data, question, len(kinds), raters, order)
 
     def next(self) -> Batch:
-        who = next(self.queue, None)
-        if who is None:
-            present = (self.data.counts > 0).nonzero()[:, 0]
+        data = self.data
+        if not self.queue:
+            present = (data.counts > 0).nonzero()[:, 0]
             if self.raters < len(present):
                 present = present[torch.randperm(len(present), generator=self.order)]
-            self.queue = iter(present.split(self.raters))
-            who = next(self.queue)
-        local = torch.full((self.data.raters,), -1)
+            self.queue = list(present.split(self.raters))
+        who = self.queue.pop()
+        local = torch.full((data.raters,), -1)
         local[who] = torch.arange(len(who))
-        rows = (local[self.data.rater] >= 0).nonzero()[:, 0]
-        weight = self.data.weight
-        weight = torch.ones(len(rows), dtype=torch.float64) if weight is None else weight[rows].double()
-        return Batch(
-            self.data.slate[rows], self.data.label[rows], weight, local[self.data.rater[rows]], len(who)
-        )
+        rows = (local[data.rater] >= 0).nonzero()[:, 0]
+        weight = torch.ones(len(rows)).double() if data.weight is None else data.weight[rows].double()
+        rater, question = local[data.rater[rows]], self.question[rows]
+        return Batch(data.slate[rows], data.label[rows], weight, rater, len(who), question, self.questions)
+
+
+def watchable(data: Comparisons, judge: Comparisons, streams: Streams) -> tuple[Comparisons, Comparisons]:
+    """Of the answers to judge by about 4,000, and of `data` the answers of the raters who gave those."""
+    judge = some(judge, streams, JUDGED)
+    assert judge.rater_ids is not None
+    assert data.rater_ids is not None
+    names = {judge.rater_ids[r] for r in judge.rater.unique().tolist()}
+    mine = torch.tensor([name in names for name in data.rater_ids])
+    return data.take(mine[data.rater]), judge
 
 
 def hold_out_questions(
@@ -479,4 +515,4 @@ def hold_out_questions(
     return kept.take(~drop), replace(held, **both)
 
 
-__all__ = ["Callable", "Variational", "activity"]
+__all__ = ["Variational", "activity"]

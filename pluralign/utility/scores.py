@@ -66,7 +66,7 @@ def _scored(worth: Nonlinear, data: Comparisons, z: Tensor, shared: bool) -> Flo
     met, back = torch.unique(rater[:, None] * count + data.slate.clamp_min(0), return_inverse=True)
     option, who = met % count, met // count
     first = worth.first(worth.features(data.options))
-    block = max(1, AT_ONCE // max(1, len(z) * first[:1].numel()))
+    block = max(1, (AT_ONCE >> 5) // max(1, len(z) * first[:1].numel()))  # what a processor keeps near
     pieces = []
     for some, mine in zip(option.split(block), who.split(block), strict=True):
         taste = z[:, mine].reshape(len(z), len(mine), *[1] * (first.dim() - 2), worth.width)

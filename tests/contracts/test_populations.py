@@ -14,6 +14,7 @@ from pluralign.population.amortised import Amortised
 from pluralign.population.camps import Camps
 from pluralign.population.ensemble import Council
 from pluralign.population.hierarchical import Hierarchical
+from pluralign.population.in_context import Reader
 from pluralign.population.registry import MODELS, named
 from pluralign.population.saving import same
 from pluralign.raters import CampPeople, SimulatedRaters, questions
@@ -31,6 +32,7 @@ FIXED = {
     "ensemble": {"member": Hierarchical(draws=8, rounds=12, rank=2, temper=1.0), "members": 2},
     "distributional": {"members": 2, "restarts": 2},
     "variational": {"temper": 1.0, "steps": 20, "components": 0},
+    "in_context": {"temper": 1.0, "steps": 10, "simulated": 10, "components": 0},
 }
 ROUNDING = 1e-6  # another order of the same sums, in float64, through an optimum with curvature about one
 members = pytest.mark.parametrize("name", list(MODELS))
@@ -186,7 +188,7 @@ def test_adapting_to_no_answers_is_the_prior(name, data, fitted):
         for mean, part in zip(draws.mean[0].split(width), belief.prior.parts, strict=True):
             torch.testing.assert_close(mean * len(width), part.prior.mean, atol=1e-6, rtol=0)
     else:
-        assert isinstance(belief.prior, Gaussian | Amortised)
+        assert isinstance(belief.prior, Gaussian | Amortised | Reader)
         torch.testing.assert_close(draws.mean[0], belief.prior.mean, atol=1e-6, rtol=0)
         if len(draws.z) > 1:
             # Sobol points: the covariance of S draws is that of the prior up to about log(S) / S.
@@ -305,6 +307,8 @@ def _quick(name):
         "routed": {"restarts": 2},
         "ensemble": {"member": Camps(restarts=2), "members": 2},
         "distributional": {"restarts": 1},
+        "variational": {"steps": 10, "draws": 16},
+        "in_context": {"simulated": 10, "steps": 10, "draws": 16},
     }
     return quick.get(name, {})
 
