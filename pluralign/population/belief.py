@@ -21,6 +21,8 @@ from pluralign.utility import Worth
 from pluralign.utility.conditional import laid_out
 from pluralign.utility.scores import AtTastes, Nonlinear, slate_worths
 
+AT_ONCE = 1 << 24  # shares held per piece, 128 MB
+
 
 @dataclass(frozen=True)
 class Belief:
@@ -94,7 +96,12 @@ class Belief:
         draws = self.known(data, strict=strict) if draws is None else draws
         if draws.raters != data.raters:
             raise ValueError(f"`draws` must be for the {data.raters} raters of the data, got {draws.raters}.")
-        return torch.einsum("smk,sm->mk", self.shares(data, draws), draws.weight[:, data.rater])
+        size = max(1, AT_ONCE // max(1, len(draws.z) * data.places))
+        parts = [
+            torch.einsum("smk,sm->mk", self.shares(part, draws), draws.weight[:, part.rater])
+            for part in (data.batches(size) if len(data) > size else [data])
+        ]
+        return torch.cat(parts)
 
     def shares(self, data: Comparisons, draws: Draws) -> Float[Tensor, "S M K"]:
         """Share per place under each single draw; `predict` averages it, information gain compares it."""

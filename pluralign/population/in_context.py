@@ -187,7 +187,12 @@ class InContext:
         need_answers(data)
         streams = Streams.of(seed)
         base = Variational(
-            self.utility, self.rule, width=self.width, components=self.components, temper=self.temper
+            self.utility,
+            self.rule,
+            width=self.width,
+            components=self.components,
+            temper=self.temper,
+            prior="normal",
         )
         if "auto" not in (self.temper, self.components):
             base = replace(base, steps=self.steps)

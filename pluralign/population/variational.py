@@ -15,9 +15,11 @@ from pluralign.population.adam import Adam, filled, leaves
 from pluralign.population.amortised import Amortised, Encoder, divergence, encoded, spread_out
 from pluralign.population.anchored import anchored
 from pluralign.population.belief import Belief
+from pluralign.population.cloud import clouded
 from pluralign.population.held_out import choose, hold_out, log_loss, some
 from pluralign.population.pooled import Pooled, need_answers
 from pluralign.population.prior import Gaussian
+from pluralign.population.rows import Rows
 from pluralign.population.wide import is_wide
 from pluralign.streams import Seed, Streams
 from pluralign.utility import MLP, Linear, TasteMLP, Utility
@@ -25,6 +27,9 @@ from pluralign.utility.linear import LinearWorth
 from pluralign.utility.scores import Nonlinear
 
 TEMPERS = (0.0, 1.0, 0.6, 0.3)
+LOUDER = (1.0, 2.0)  # of learnt priors, as factors on tastes
+CAUTIOUS = 0.5  # standard errors by which a spread, or a wilder shape, must beat what is simpler
+CLOUD, ROUNDS = 1024, 60  # tastes of a learnt prior, and rounds of EM for their shares
 FEW = 32  # principal components
 ACTIVE = 0.01  # variance of the posterior means over raters from which a latent unit counts as used
 AT_ONCE = 1 << 26  # numbers of features held; where there are more, the start is taken as it is
@@ -53,6 +58,8 @@ class Variational:
         components: of wide linear features, read only this many principal ones; 0 reads all; "auto" tries 32 and
             all on held-out answers.
         temper: factor on the spread of tastes; 0 is the pooled model; "auto" chooses by held-out likelihood.
+        prior: "normal"; "learnt", a cloud of tastes of any shape (see `cloud`), or "auto", by held-out likelihood. For
+            worths linear in the taste.
         steps: of Adam; "auto" stops early by held-out likelihood.
         rounds: times the encoder goes over the answers.
         kl: weight of the divergence, 1 is the bound. warmup: steps over which the weight rises from 0.
@@ -70,6 +77,7 @@ class Variational:
     width: int = 8
     components: int | str = "auto"
     temper: float | str = "auto"
+    prior: str = "auto"
     steps: int | str = "auto"
     rounds: int = 2
     kl: float = 1.0
@@ -87,6 +95,8 @@ class Variational:
         for name in ("width", "rounds", "samples", "draws", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+        if self.prior not in ("normal", "learnt", "auto"):
+            raise ValueError(f'`prior` must be "normal", "learnt" or "auto", got {self.prior!r}.')
         for name in ("kl", "free", "ridge"):
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)}.")
@@ -94,13 +104,15 @@ class Variational:
     def fit(self, data: Comparisons, seed: Seed = 0, *, held: Comparisons | None = None) -> Belief:
         """Fit to M answers; the belief has `draws` weighted tastes per rater."""
         need_answers(data)
-        found = self.learnt(data, Streams.of(seed), held)
-        return replace(found.settings._tempered(data, found), settings=self)
+        streams = Streams.of(seed)
+        found = self.learnt(data, streams, held)
+        return replace(found.settings._tempered(data, found, streams), settings=self)
 
     def learnt(self, data: Comparisons, streams: Streams, held: Comparisons | None = None) -> "Learnt":
         """The parameters, with what "auto" settled on; for `fit`, and for populations that read answers otherwise."""
-        if "auto" not in (self.temper, self.steps, self.components):
-            return Learnt(self, self._trained(data, streams), float(self.temper), data, None)
+        if "auto" not in (self.temper, self.steps, self.components, self.prior):
+            cloud = 1.0 if self.prior == "learnt" else 0.0
+            return Learnt(self, self._trained(data, streams), float(self.temper), data, None, cloud)
         kept, judge = (data, held) if held is not None else hold_out_questions(data, streams.below("held"))
         if not len(judge) or not bool(judge.decided.any()):
             # Nothing to judge by: no claim that raters differ.
@@ -110,16 +122,24 @@ class Variational:
         settled = self._narrowed(kept, streams, judge)
         model = settled._trained(kept, streams, judge)
         found = Learnt(settled, model, 1.0, kept, judge)
-        tempers = TEMPERS if self.temper == "auto" else (float(self.temper),)
-        if isinstance(self.utility, TasteMLP):
-            tempers = tuple(t for t in tempers if t in (0.0, 1.0))
-        fits = {t: lambda part, t=t: settled._tempered(part, replace(found, temper=t)) for t in tempers}
-        temper, choice = choose(fits, kept, streams, judge)
+        fits = {
+            (t, c): lambda part, t=t, c=c: settled._tempered(part, replace(found, temper=t, cloud=c), streams)
+            for t, c in self._shapes()
+        }
+        (temper, cloud), choice = choose(fits, kept, streams, judge, cautious=CAUTIOUS)
         if kept is not data and len(data) <= ENOUGH and temper > 0 and isinstance(self.utility, Linear):
             again = replace(settled, steps=model.steps)._trained(data, streams)
             model = replace(again, curve=model.curve)
         notes = {"components": settled.components, "choice_table": choice.table}
-        return replace(found, model=model, temper=temper, notes=notes)
+        return replace(found, model=model, temper=temper, cloud=cloud, notes=notes)
+
+    def _shapes(self) -> list[tuple[float, float]]:
+        """What the spread of tastes may be: temper of a normal, and how loud a cloud is, 0 for none."""
+        tempers = TEMPERS if self.temper == "auto" else (float(self.temper),)
+        if isinstance(self.utility, TasteMLP):
+            return [(t, 0.0) for t in tempers if t in (0.0, 1.0)]
+        normal = [(t, 0.0) for t in tempers if self.prior != "learnt" or t == 0]
+        return normal + [(1.0, c) for c in LOUDER if self.prior != "normal" and self.temper in ("auto", 1.0)]
 
     def _narrowed(self, kept: Comparisons, streams: Streams, judge: Comparisons) -> "Variational":
         """Where features are wide: their first principal components, if these predict held-out answers better."""
@@ -239,8 +259,8 @@ class Variational:
 
     # Belief ---------------------------------------------------------------------------------------------------------
 
-    def _tempered(self, data: Comparisons, found: "Learnt") -> Belief:
-        """The belief with tastes drawn in; without any spread, the pooled model."""
+    def _tempered(self, data: Comparisons, found: "Learnt", streams: Streams) -> Belief:
+        """The belief with tastes drawn in, or of a cloud; without any spread, the pooled model."""
         if found.model is None or found.temper == 0:
             return found.pooled(data)
         model = found.model.scaled(math.sqrt(found.temper))
@@ -256,7 +276,24 @@ class Variational:
         notes |= {"shrinkage": belief.shrinkage, "effective_draws": float(belief.draws.effective.mean())}
         if not bool(units.any()):
             notes["verdict"] = COLLAPSED
+        if found.cloud:
+            belief = self._clouded(data, belief, found.cloud, streams)
+            notes |= {"louder": found.cloud, "cloud": len(belief.draws.z), "shrinkage": belief.shrinkage}
         return replace(belief, diagnostics=notes)
+
+    def _clouded(self, data: Comparisons, belief: Belief, louder: float, streams: Streams) -> Belief:
+        """The same with a prior of any shape."""
+        basis = belief.worth.basis(data.options)
+        few = some(data, streams, ENOUGH)
+        prior = clouded(
+            belief.draws,
+            Rows.of(few, basis, self.rule),
+            count=CLOUD,
+            rounds=ROUNDS,
+            louder=louder,
+            generator=streams("cloud"),
+        )
+        return replace(belief, prior=prior, draws=prior.posterior(data, basis, self.rule))
 
     def _belief(self, data: Comparisons, model: "Model") -> Belief:
         worth = model.final
@@ -282,6 +319,7 @@ class Learnt:
     temper: float
     kept: Comparisons
     judge: Comparisons | None
+    cloud: float = 0.0
     notes: dict[str, Any] = field(default_factory=dict)
 
     def pooled(self, data: Comparisons) -> Belief:
@@ -321,7 +359,7 @@ class Model:
         worth: the decoder; with `sides`, the basis of which those are combinations.
         reader: a basis of its own where the decoder has none.
         sides: (W, 1 + Z), for linear worths.
-        steps: taken. curve: (step, held-out loss).
+        steps: taken. curve: (step, held-out loss). size: while training, of the features, which is taken off.
     """
 
     worth: Any
@@ -330,6 +368,7 @@ class Model:
     sides: Tensor | None = None
     steps: int = 0
     curve: tuple[tuple[int, float], ...] = ()
+    size: float = 1.0
 
     @property
     def final(self) -> Any:
@@ -379,7 +418,10 @@ class Model:
         """The same over features that are computed once, and these as options; segments stay as they are."""
         options = data.options
         if self.sides is not None:
-            return self, Items(self.worth.basis(options))
+            x = self.worth.basis(options)
+            size = float(x.var(0, correction=0).mean().sqrt()) if x.numel() else 1.0
+            size = size if size > 0 else 1.0  # steps and ridge are for columns of variance one
+            return replace(self, sides=self.sides * size, size=size), Items(x / size)
         if isinstance(options, Segments):
             return self, options
         x = self.worth.inner.steps(options.rows)
@@ -391,7 +433,8 @@ class Model:
         """What `light` learnt, over the options as they are."""
         wide = light.cast(torch.float64)
         if self.sides is not None:
-            return replace(wide, worth=self.worth)
+            assert wide.sides is not None
+            return replace(wide, worth=self.worth, sides=wide.sides / light.size, size=1.0)
         reader = None if self.reader is None else replace(wide.reader, inner=self.reader.inner)
         return replace(wide, worth=replace(wide.worth, inner=self.worth.inner), reader=reader)
 

@@ -31,7 +31,7 @@ FIXED = {
     "routed": {"heads": 2, "restarts": 3},
     "ensemble": {"member": Hierarchical(draws=8, rounds=12, rank=2, temper=1.0), "members": 2},
     "distributional": {"members": 2, "restarts": 2},
-    "variational": {"temper": 1.0, "steps": 20, "components": 0},
+    "variational": {"temper": 1.0, "steps": 20, "components": 0, "prior": "normal"},
     "in_context": {"temper": 1.0, "steps": 10, "simulated": 10, "components": 0},
 }
 ROUNDING = 1e-6  # another order of the same sums, in float64, through an optimum with curvature about one
