@@ -27,8 +27,8 @@ from pluralign.utility.linear import LinearWorth
 from pluralign.utility.scores import Nonlinear
 
 TEMPERS = (0.0, 1.0, 0.6, 0.3)
-LOUDER = (1.0, 2.0)  # of learnt priors, as factors on tastes
-CAUTIOUS = 0.5  # standard errors by which a spread, or a wilder shape, must beat what is simpler
+LOUDER = (1.0, 2.0, 4.0)  # of learnt priors, as factors on tastes
+CAUTIOUS = 1.0  # standard errors by which a spread, or a wilder shape, must beat what is simpler
 CLOUD, ROUNDS = 1024, 60  # tastes of a learnt prior, and rounds of EM for their shares
 FEW = 32  # principal components
 ACTIVE = 0.01  # variance of the posterior means over raters from which a latent unit counts as used
@@ -534,7 +534,7 @@ def watchable(data: Comparisons, judge: Comparisons, streams: Streams) -> tuple[
 
 
 def hold_out_questions(
-    data: Comparisons, streams: Streams, share: float = 0.15
+    data: Comparisons, streams: Streams, share: float = 0.2
 ) -> tuple[Comparisons, Comparisons]:
     """Half of `share` of every rater's answers, and all answers to half of `share` of the questions.
 
