@@ -17,7 +17,6 @@ from pluralign.population.draws import Draws, joined
 from pluralign.population.prior import Atoms, Gaussian, Prior
 from pluralign.population.voices import Voices, cluster
 from pluralign.streams import Seed, Streams
-from pluralign.utility import Worth
 from pluralign.utility.conditional import laid_out
 from pluralign.utility.scores import AtTastes, Nonlinear, slate_worths
 
@@ -29,7 +28,7 @@ class Belief:
     """A worth, a choice rule, how tastes are spread, and draws of the tastes of the raters that were met.
 
     Attributes:
-        worth: options to a basis of width Z; worth of an option = basis . taste.
+        worth: a `Worth`: options to a basis of width Z, worth of an option = basis . taste; or `Nonlinear`.
         rule: how worths become answers.
         prior: the spread of tastes among people not met.
         draws: tastes of the R raters met in training.
@@ -38,7 +37,7 @@ class Belief:
         diagnostics: numbers and sentences about the fit.
     """
 
-    worth: Worth
+    worth: Any
     rule: ChoiceRule
     prior: Prior
     draws: Draws

@@ -166,11 +166,11 @@ class InContext:
     components: int | str = "auto"
     temper: float | str = "auto"
     simulated: int = 100
-    steps: int = 100
+    steps: int = 75
     draws: int = 64
     hidden: int = 32
     rate: float = 3e-3
-    batch: int = 2048
+    batch: int = 1024
 
     def __post_init__(self) -> None:
         for name in ("width", "draws", "hidden", "batch"):

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -123,8 +124,7 @@ class Variational:
         model = settled._trained(kept, streams, judge)
         found = Learnt(settled, model, 1.0, kept, judge)
         fits = {
-            (t, c): lambda part, t=t, c=c: settled._tempered(part, replace(found, temper=t, cloud=c), streams)
-            for t, c in self._shapes()
+            (t, c): partial(_candidate, replace(found, temper=t, cloud=c), streams) for t, c in self._shapes()
         }
         (temper, cloud), choice = choose(fits, kept, streams, judge, cautious=CAUTIOUS)
         if kept is not data and len(data) <= ENOUGH and temper > 0 and isinstance(self.utility, Linear):
@@ -150,8 +150,8 @@ class Variational:
         worth = self.utility.start(kept, width=None, generator=streams("start"))
         if not is_wide(worth) or worth.nameless:
             return replace(self, components=0)
-        tries = {c: replace(self, components=c, steps=0, temper=1.0) for c in (FEW, 0)}
-        best, _ = choose({c: lambda part, c=c: tries[c].fit(part) for c in tries}, kept, streams, judge)
+        tries = {c: replace(self, components=c, steps=0, temper=1.0, prior="normal").fit for c in (FEW, 0)}
+        best, _ = choose(tries, kept, streams, judge)
         return replace(self, components=best)
 
     def _linear(self) -> Linear:
@@ -332,6 +332,10 @@ class Learnt:
         belief = Pooled(utility, settings.rule, ridge).fit(data, held=self.judge)
         notes = {**self.notes, "temper": 0.0, "active_units": 0, "verdict": POOLED}
         return replace(belief, settings=settings, diagnostics=notes)
+
+
+def _candidate(found: Learnt, streams: Streams, data: Comparisons) -> Belief:
+    return found.settings._tempered(data, found, streams)
 
 
 def activity(belief: Belief, data: Comparisons) -> tuple[Tensor, float]:
@@ -548,13 +552,12 @@ def hold_out_questions(
     if not bool(drop.any()) or bool(drop.all()):
         return kept, held
     lost = kept.take(drop)
-    names = (
-        "slate",
-        "rater",
-        "label",
-        *[n for n in ("context", "weight", "time", "response_time") if getattr(data, n) is not None],
-    )
-    both = {name: torch.cat([getattr(held, name), getattr(lost, name)]) for name in names}
+    columns = ("slate", "rater", "label", "context", "weight", "time", "response_time")
+    both: dict[str, Any] = {
+        name: torch.cat([getattr(held, name), getattr(lost, name)])
+        for name in columns
+        if getattr(data, name) is not None
+    }
     return kept.take(~drop), replace(held, **both)
 
 

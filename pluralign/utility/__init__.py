@@ -1,6 +1,6 @@
 """What an option is worth to a taste: u(x, z), in utils."""
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -33,6 +33,9 @@ class Worth(Protocol):
 
 @runtime_checkable
 class Utility(Protocol):
-    """Settings of a utility; `start` looks at the data once and returns the worth before training."""
+    """Settings of a utility; `start` looks at the data once and returns the worth before training.
 
-    def start(self, data: Comparisons, *, width: int | None, generator: torch.Generator) -> Worth: ...
+    The worth is a `Worth`, or, where it is not linear in the taste, a `scores.Nonlinear`.
+    """
+
+    def start(self, data: Comparisons, *, width: int | None, generator: torch.Generator) -> Any: ...

