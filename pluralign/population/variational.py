@@ -126,7 +126,9 @@ class Variational:
         fits = {
             (t, c): partial(_candidate, replace(found, temper=t, cloud=c), streams) for t, c in self._shapes()
         }
-        (temper, cloud), choice = choose(fits, kept, streams, judge, cautious=CAUTIOUS)
+        # A network's pooled model and worths cost more than the choice needs: some raters will do.
+        part, told = (kept, judge) if isinstance(self.utility, Linear) else watchable(kept, judge, streams)
+        (temper, cloud), choice = choose(fits, part, streams, told, cautious=CAUTIOUS)
         if kept is not data and len(data) <= ENOUGH and temper > 0 and isinstance(self.utility, Linear):
             again = replace(settled, steps=model.steps)._trained(data, streams)
             model = replace(again, curve=model.curve)
