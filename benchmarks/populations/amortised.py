@@ -73,7 +73,9 @@ def main() -> None:
                     "accuracy": float(hit.mean()),
                     "standard_error": float(hit.std() / len(hit) ** 0.5),
                     "log_loss": float(loss),
-                    "calibration_error": calibration_error(share, judged.label, rater=judged.rater, bins=10).value,
+                    "calibration_error": calibration_error(
+                        share, judged.label, rater=judged.rater, bins=10
+                    ).value,
                     "from_nuts": float((share - exact[n]).abs().mean()),
                     "seconds": seconds,
                 }
