@@ -12,12 +12,13 @@ from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import ABSENT, Comparisons
 from pluralign.population.adam import Adam, filled, leaves
 from pluralign.population.amortised import Encoder, blocks, spread_out
+from pluralign.population.batches import Batch, Batches, watchable
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
 from pluralign.population.held_out import log_loss
 from pluralign.population.pooled import need_answers
 from pluralign.population.prior import normal_grid
-from pluralign.population.variational import Batch, Batches, Learnt, Variational, watchable
+from pluralign.population.variational import Learnt, Variational
 from pluralign.streams import Seed, Streams
 from pluralign.utility import Linear, TasteMLP, Utility
 

@@ -11,13 +11,14 @@ from pluralign.data import Comparisons, Items
 from pluralign.elicitation.information import information_gain
 from pluralign.population import load
 from pluralign.population.amortised import Encoder, divergence, encoded
+from pluralign.population.batches import Batches, stopped_early
 from pluralign.population.cloud import Cloud, clouded
 from pluralign.population.draws import Draws
 from pluralign.population.held_out import log_loss
 from pluralign.population.pooled import Pooled
 from pluralign.population.rows import Rows
 from pluralign.population.saving import same
-from pluralign.population.variational import COLLAPSED, Batches, Variational, stopped_early
+from pluralign.population.variational import COLLAPSED, Variational
 from pluralign.recipes import spl, vpl, vpl_spo
 from pluralign.utility import TasteMLP
 from pluralign.utility.scores import AtTastes, slate_worths
