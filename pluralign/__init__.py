@@ -24,6 +24,8 @@ _HOME = {
     "pluralign.population.camps": ("Camps",),
     "pluralign.population.hierarchical": ("Hierarchical",),
     "pluralign.population.distributional": ("Distributional",),
+    "pluralign.population.variational": ("Variational",),
+    "pluralign.population.in_context": ("InContext",),
     "pluralign.population.ensemble": ("Ensemble",),
     "pluralign.population.routed": ("Routed",),
     "pluralign.population.drifting": ("Drifting",),
@@ -57,12 +59,14 @@ if TYPE_CHECKING:
     from pluralign.population.drifting import Drifting
     from pluralign.population.ensemble import Ensemble
     from pluralign.population.hierarchical import Hierarchical
+    from pluralign.population.in_context import InContext
     from pluralign.population.low_rank import LowRank
     from pluralign.population.per_rater import PerRater
     from pluralign.population.pooled import Pooled
     from pluralign.population.prototypes import Prototypes
     from pluralign.population.routed import Routed
     from pluralign.population.trust import Trust
+    from pluralign.population.variational import Variational
     from pluralign.raters import CampPeople, Factors, Faults, GaussianPeople, SimulatedRaters
     from pluralign.utility import MLP, Ideal, Linear
 

@@ -4,12 +4,30 @@ A recipe implements the method, not the released code: where that has a defect, 
 that our options have been through already, the docstring says what differs and why.
 """
 
+from dataclasses import replace
+
 from pluralign.population.camps import Camps
 from pluralign.population.hierarchical import Hierarchical
+from pluralign.population.in_context import InContext
 from pluralign.population.low_rank import LowRank
 from pluralign.population.prototypes import Prototypes
 from pluralign.population.routed import Routed
-from pluralign.utility import MLP, Ideal
+from pluralign.population.variational import Variational
+from pluralign.utility import MLP, Ideal, TasteMLP
+
+
+def gpo() -> InContext:
+    """GPO: a transformer reads a group's answered comparisons and predicts its other answers, without any fitting.
+
+    Published and kept: no positions, what is judged attends to the context alone, trained across groups on contexts of
+    random size, width 128, no simulated raters. What differs: 6 layers of self-attention over language-model embeddings
+    put out chances; here seeds attend to the answers once, on top of Newton's normal guess, and put out draws of a
+    taste over a basis, so that worths, voices and questions to ask come from the same call. The basis is learnt by
+    `Variational` first.
+
+    Source: Zhao et al., GPO, ICLR 2024.
+    """
+    return InContext(simulated=0, steps=300, hidden=128, temper=1.0, rate=1e-3)
 
 
 def lore(rank: int | str = "auto") -> LowRank:
@@ -97,3 +115,59 @@ def pref(rank: int | str = "auto") -> LowRank:
     prior covariance of lambda is fitted, and the rank chosen. Accuracy is never a maximum over thresholds.
     """
     return LowRank(rank, "free")
+
+
+def spl() -> Variational:
+    """SPL, swap-guided preference learning: VPL with cures for collapse.
+
+    Published and kept: a FiLM decoder, one nat per rater for free. What differs: the mean latent of an answer set with
+    winners and losers exchanged should be the negative; the paper asks for it by a penalty (weight 1e-5), here every
+    answer's push is odd in its label by construction. The inverse-autoregressive posterior is replaced by importance
+    weights under the exact posterior. The weight of the divergence is 1, not 3e-6: a bound is only one with its whole
+    divergence. Width 32 instead of 1,024, for our posterior keeps a full covariance.
+
+    Source: swap-guided preference learning, ICLR 2026, arXiv 2603.12595.
+    """
+    utility = TasteMLP((256, 256), way="film")
+    return Variational(utility=utility, width=32, temper=1.0, free=1.0, ridge=0.0, rate=1e-3, draws=32)
+
+
+def vpl() -> Variational:
+    """VPL, variational preference learning, control version.
+
+    Published and kept: latent width 32, a decoder on (x, z) with three hidden layers of 256 and concatenation, Adam at
+    1e-3, weight 1 on the divergence, one draw per rater and step; predictions by the encoder alone. What differs: the
+    encoder takes any number of answers in any order (theirs flattens a fixed number, and moves by more than half its
+    norm when they are shuffled, or swapped with their labels); the divergence has its factor of one half; half
+    of the raters show only some of their answers, so that few are read as well as many; held-out answers stop the
+    training (theirs keeps the best annealed loss, which favours epochs of small weight); a learnt normal prior
+    changes nothing where the first layer reads the latent. The pooled model is not offered as a way out, so a
+    collapse is seen: `diagnostics["active_units"]`.
+
+    Source: Poddar et al., NeurIPS 2024, arXiv 2408.10075.
+    """
+    return Variational(
+        utility=TasteMLP((256, 256, 256), way="concatenation"),
+        width=32,
+        temper=1.0,
+        rounds=1,
+        ridge=0.0,
+        rate=1e-3,
+        samples=1,
+        draws=16,
+        weighted=False,
+    )
+
+
+def vpl_spo() -> Variational:
+    """VPL-SPO: VPL whose rewards are chances to win, so that all raters' rewards have one scale.
+
+    Published: a decoder of both options, and as reward the mean chance to win against 1,000 states of the data. What
+    differs: the decoder reads one option at a time, so that its preferences cannot go in circles; 100 rivals, whose
+    mean has a standard error of .05 at most. Answers are explained by the utils themselves.
+
+    Source: Poddar et al., NeurIPS 2024, arXiv 2408.10075; Swamy et al., SPO, ICML 2024.
+    """
+    settings = vpl()
+    assert isinstance(settings.utility, TasteMLP)
+    return replace(settings, utility=replace(settings.utility, rivals=100))

@@ -12,10 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pluralign.choice import OutcomeRule
-from pluralign.data.comparisons import ABSENT, Comparisons
+from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
-from pluralign.utility.conditional import laid_out
+from pluralign.utility.scores import slate_worths
 
 SAME = 1e-12  # nats; below this two gains differ by rounding, and the earlier question is taken
 AT_ONCE = 1 << 23  # numbers held per piece, 64 MB
@@ -122,14 +122,7 @@ def _block(belief: Belief, draws: Draws, questions: Comparisons) -> int:
 
 def _outcomes(belief: Belief, draws: Draws, questions: Comparisons) -> Float[Tensor, "S M O"]:
     """The chance of every answer under each draw; a tie is an answer of its own, not half of two."""
-    questions, basis = laid_out(questions, belief.worth)
-    hole = questions.slate == ABSENT
-    slate = questions.slate.clamp_min(0)
-    if draws.shared:
-        utility = (draws.z[:, 0] @ basis.T)[:, slate]
-    else:
-        utility = torch.einsum("smz,mkz->smk", draws.z[:, questions.rater], basis[slate])
-    utility = utility.masked_fill(hole, -torch.inf)
+    utility = slate_worths(belief.worth, questions, draws.z, shared=draws.shared)
     if isinstance(belief.rule, OutcomeRule):
         return belief.rule.log_outcomes(utility).exp()
     return belief.rule.share(utility)

@@ -11,15 +11,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pluralign.choice import ChoiceRule
-from pluralign.data.comparisons import ABSENT, Comparisons
+from pluralign.data.comparisons import Comparisons
 from pluralign.data.options import Options
 from pluralign.population.draws import Draws, joined
 from pluralign.population.prior import Atoms, Gaussian, Prior
 from pluralign.population.simplex import Simplex
 from pluralign.population.voices import Voices, cluster
 from pluralign.streams import Seed, Streams
-from pluralign.utility import Worth
 from pluralign.utility.conditional import laid_out
+from pluralign.utility.scores import AtTastes, Nonlinear, slate_worths
+
+AT_ONCE = 1 << 24  # shares held per piece, 128 MB
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Belief:
     """A worth, a choice rule, how tastes are spread, and draws of the tastes of the raters that were met.
 
     Attributes:
-        worth: options to a basis of width Z; worth of an option = basis . taste.
+        worth: a `Worth`: options to a basis of width Z, worth of an option = basis . taste; or `Nonlinear`.
         rule: how worths become answers.
         prior: the spread of tastes among people not met.
         draws: tastes of the R raters met in training.
@@ -36,7 +38,7 @@ class Belief:
         diagnostics: numbers and sentences about the fit.
     """
 
-    worth: Worth
+    worth: Any
     rule: ChoiceRule
     prior: Prior
     draws: Draws
@@ -50,6 +52,8 @@ class Belief:
         A rater without answers gets the prior. `seed` is for populations whose inference is random.
         """
         del seed
+        if isinstance(self.worth, Nonlinear):
+            return self.prior.read(answers, self.worth, self.rule)  # type: ignore[attr-defined]
         return self.prior.posterior(*laid_out(answers, self.worth), self.rule)
 
     def known(self, data: Comparisons, *, strict: bool = False) -> Draws:
@@ -92,27 +96,26 @@ class Belief:
         draws = self.known(data, strict=strict) if draws is None else draws
         if draws.raters != data.raters:
             raise ValueError(f"`draws` must be for the {data.raters} raters of the data, got {draws.raters}.")
-        return torch.einsum("smk,sm->mk", self.shares(data, draws), draws.weight[:, data.rater])
+        size = max(1, AT_ONCE // max(1, len(draws.z) * data.places))
+        parts = [
+            torch.einsum("smk,sm->mk", self.shares(part, draws), draws.weight[:, part.rater])
+            for part in (data.batches(size) if len(data) > size else [data])
+        ]
+        return torch.cat(parts)
 
     def shares(self, data: Comparisons, draws: Draws) -> Float[Tensor, "S M K"]:
         """Share per place under each single draw; `predict` averages it, information gain compares it."""
-        data, basis = laid_out(data, self.worth)
-        hole = data.slate == ABSENT
-        slate = data.slate.clamp_min(0)
-        if draws.shared:
-            utility = (basis @ draws.z[:, 0].T).T[:, slate]
-            return self.rule.share(utility.masked_fill(hole, -torch.inf))
-        out = []
-        block = max(1, (1 << 23) // max(1, len(draws.z) * basis.shape[1] * data.places))
-        for start in range(0, len(data), block):
-            part = slice(start, start + block)
-            utility = torch.einsum("smz,mkz->smk", draws.z[:, data.rater[part]], basis[slate[part]])
-            out.append(self.rule.share(utility.masked_fill(hole[part], -torch.inf)))
-        return torch.cat(out, 1) if out else torch.zeros(len(draws.z), 0, data.places, dtype=basis.dtype)
+        return self.rule.share(slate_worths(self.worth, data, draws.z, shared=draws.shared))
 
     def utility(self, options: Options, draws: Draws) -> Float[Tensor, "R N"]:
         """Expected worth in utils of each option to each rater; only differences within a row mean anything."""
-        return draws.mean @ self.worth.basis(options).T
+        if not isinstance(self.worth, Nonlinear):
+            return draws.mean @ self.worth.basis(options).T
+        rows = [
+            AtTastes(self.worth, draws.z[:, r]).basis(options) @ draws.weight[:, r]
+            for r in range(draws.raters)
+        ]
+        return torch.stack(rows)
 
     def sample(self, count: int, seed: Seed = 0) -> Float[Tensor, "count Z"]:
         """Tastes of `count` new raters from the fitted population."""
@@ -148,6 +151,8 @@ class Belief:
         mass = mass.to(z) / len(mass)
         metric = torch.eye(z.shape[1]).to(z)
         centre, share = cluster(z, mass, metric, count or 4, generator=Streams.of(seed)("voices"))
+        if isinstance(self.worth, Nonlinear):
+            return Voices(AtTastes(self.worth, centre), torch.eye(len(centre)).to(centre), share)
         return Voices(self.worth, centre, share)
 
     def _spoken(self, prior: Atoms, voice: Tensor, count: int | None, seed: Seed) -> Voices:

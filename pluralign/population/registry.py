@@ -8,12 +8,14 @@ from pluralign.population.distributional import Distributional
 from pluralign.population.drifting import Drifting
 from pluralign.population.ensemble import Ensemble
 from pluralign.population.hierarchical import Hierarchical
+from pluralign.population.in_context import InContext
 from pluralign.population.low_rank import LowRank
 from pluralign.population.per_rater import PerRater
 from pluralign.population.pooled import Pooled
 from pluralign.population.prototypes import Prototypes
 from pluralign.population.routed import Routed
 from pluralign.population.trust import Trust
+from pluralign.population.variational import Variational
 
 MEMBERS = (
     Pooled,
@@ -27,6 +29,8 @@ MEMBERS = (
     Routed,
     Ensemble,
     Distributional,
+    Variational,
+    InContext,
 )
 MODELS: dict[str, type[Any]] = {
     re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in MEMBERS

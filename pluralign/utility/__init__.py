@@ -1,6 +1,6 @@
 """What an option is worth to a taste: u(x, z), in utils."""
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,15 +11,17 @@ from pluralign.data.options import Options
 from pluralign.utility.ideal import Ideal
 from pluralign.utility.linear import Linear
 from pluralign.utility.mlp import MLP
+from pluralign.utility.taste_mlp import TasteMLP
 
-__all__ = ["MLP", "Ideal", "Linear", "Utility", "Worth"]
+__all__ = ["MLP", "Ideal", "Linear", "TasteMLP", "Utility", "Worth"]
 
 
 @runtime_checkable
 class Worth(Protocol):
     """A utility with its parameters: `worth(options, z)` for tastes z of width `width`.
 
-    Every worth of this package that is a *basis* is linear in the taste: worth = z @ basis(options).
+    Almost every worth of this package is a *basis*, linear in the taste: worth = z @ basis(options). What is not
+    is `scores.Nonlinear`, and for chosen tastes a basis again (`scores.AtTastes`).
     """
 
     @property
@@ -32,6 +34,9 @@ class Worth(Protocol):
 
 @runtime_checkable
 class Utility(Protocol):
-    """Settings of a utility; `start` looks at the data once and returns the worth before training."""
+    """Settings of a utility; `start` looks at the data once and returns the worth before training.
 
-    def start(self, data: Comparisons, *, width: int | None, generator: torch.Generator) -> Worth: ...
+    The worth is a `Worth`, or, where it is not linear in the taste, a `scores.Nonlinear`.
+    """
+
+    def start(self, data: Comparisons, *, width: int | None, generator: torch.Generator) -> Any: ...

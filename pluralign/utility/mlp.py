@@ -60,7 +60,7 @@ class MLPWorth:
 
     def steps(self, rows: Float[Tensor, "*b D"]) -> Float[Tensor, "*b Z"]:
         """B(x) of single rows."""
-        value = self.inner.steps(rows)
+        value = self.inner.steps(rows).to(self.layers[0][0])
         for weight, bias in self.layers[:-1]:
             value = torch.nn.functional.silu(value @ weight + bias)
         weight, bias = self.layers[-1]

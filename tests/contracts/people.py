@@ -27,6 +27,8 @@ FIXED = {
         "members": 2,
     },
     "distributional": {"members": 2, "restarts": 2},
+    "variational": {"temper": 1.0, "steps": 20, "components": 0, "prior": "normal"},
+    "in_context": {"temper": 1.0, "steps": 10, "simulated": 10, "components": 0},
 }
 ROUNDING = 1e-6  # another order of the same sums, in float64, through an optimum with curvature about one
 members = pytest.mark.parametrize("name", list(MODELS))
@@ -58,6 +60,8 @@ def quick(name):
         "routed": {"restarts": 2},
         "ensemble": {"member": Camps(restarts=2), "members": 2},
         "distributional": {"restarts": 1},
+        "variational": {"steps": 10, "draws": 16},
+        "in_context": {"simulated": 10, "steps": 10, "draws": 16},
     }
     return settings.get(name, {})
 

@@ -8,7 +8,9 @@ import torch
 from people import ROUNDING, asked, check_predicts, members, strangers
 
 from pluralign.population import Atoms, Gaussian
+from pluralign.population.amortised import Amortised
 from pluralign.population.ensemble import Council
+from pluralign.population.in_context import Reader
 from pluralign.population.simplex import Simplex
 
 
@@ -65,7 +67,7 @@ def test_adapting_to_no_answers_is_the_prior(name, data, fitted):
         error = (draws.mean[0] - belief.prior.mean).abs()
         assert bool((error <= 4 * math.log(count) / count * spread + 1e-9).all())
     else:
-        assert isinstance(belief.prior, Gaussian)
+        assert isinstance(belief.prior, Gaussian | Amortised | Reader)
         torch.testing.assert_close(draws.mean[0], belief.prior.mean, atol=1e-6, rtol=0)
         if len(draws.z) > 1:
             # Sobol points: the covariance of S draws is that of the prior up to about log(S) / S.
