@@ -25,7 +25,7 @@ def gpo() -> InContext:
     taste over a basis, so that worths, voices and questions to ask come from the same call. The basis is learnt by
     `Variational` first.
 
-    Source: Zhao et al., GPO, ICLR 2024.
+    Source: Zhao et al., GPO, ICLR 2024, arXiv 2310.11523.
     """
     return InContext(simulated=0, steps=300, hidden=128, temper=1.0, rate=1e-3)
 

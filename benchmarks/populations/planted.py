@@ -1,26 +1,19 @@
-"""What the populations must show, measured: `python benchmarks/populations.py` (all), or some of planted, bayes, speed.
+"""Every population of the planted bench, every member: what is chosen by held-out likelihood alone, and the Bayes ceiling.
 
-planted: every population of the planted bench (looked for in $PLURALIGN_SHARED, by default ../shared beside the
-checkout), every member, seeds 0 to 4: the member chosen by held-out likelihood alone beside what published code
-and a plain baseline reach, and beside the Bayes ceiling of the same seed. Fits are kept in results/runs and not
-run twice; `--fresh` forgets them, `--seeds N`, `--only NAME,NAME` and `--members NAME,NAME` narrow the work.
-Everything runs on one thread.
+Fits are kept in results/runs/planted and not run twice.
 """
 
-import argparse
 import json
 import os
 import pickle
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("PLURALIGN_SHARED", HERE.parent.parent / "shared"))
 RUNS = HERE / "results" / "runs" / "planted"
 COUNTS = (0, 4, 8, 9, 16)
@@ -95,8 +88,8 @@ def source() -> Any:
     return planted
 
 
-def world(name: str, seed: int) -> tuple[Any, Any]:
-    """Answers and plan of a planted population; options come in the design that the plain baselines are given."""
+def world(name: str, seed: int, raw: bool = False) -> tuple[Any, Any]:
+    """Answers and plan of a planted population; options come in the design of the plain baselines, or `raw`."""
     import numpy as np
     import torch
 
@@ -109,7 +102,7 @@ def world(name: str, seed: int) -> tuple[Any, Any]:
     built = bench.build(name, seed)
     made = bench.arrays(built)
     features, slate = made["items"], made["slate"]
-    if name.startswith(("maze", "text")) or name == "mixed_rules":
+    if not raw and (name.startswith(("maze", "text")) or name == "mixed_rules"):
         shown = built.design(built)  # (M, K, D) of the slates; back to one row per option
         features = np.zeros((len(features), shown.shape[-1]), np.float32)
         features[slate.reshape(-1)] = shown.reshape(-1, shown.shape[-1])
@@ -332,34 +325,3 @@ def _show(name: str, cells: dict[tuple[str, str], list[dict[str, Any]]]) -> None
             + ", ".join(f"{k} {a:.3f}/{b:.3f}" for a, b, k in every[:4]),
             flush=True,
         )  # fmt: skip
-
-
-PARTS: dict[str, Callable[..., dict[str, Any]]] = {"planted": planted}
-
-
-def main() -> None:
-    """Run the parts that are named, or all."""
-    import shutil
-
-    import torch
-
-    torch.set_num_threads(1)
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("parts", nargs="*", choices=[*PARTS, []], help="by default all")
-    words.add_argument("--seeds", type=int, default=5)
-    words.add_argument("--only", default="", help="planted populations")
-    words.add_argument("--members", default="")
-    words.add_argument("--fresh", action="store_true")
-    given = words.parse_args()
-    if given.fresh:
-        shutil.rmtree(RUNS, ignore_errors=True)
-    pick = lambda text: [x for x in text.split(",") if x]
-    for name in given.parts or PARTS:
-        found = PARTS[name](given.seeds, pick(given.only), pick(given.members))
-        if not given.only and not given.members:
-            path = HERE / "results" / f"populations-{name}.json"
-            path.write_text(json.dumps(found, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
