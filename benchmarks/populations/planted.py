@@ -3,6 +3,7 @@
 Fits are kept in results/runs/planted and not run twice.
 """
 
+import importlib.util
 import json
 import os
 import pickle
@@ -82,10 +83,13 @@ NAMES = list(dict.fromkeys(row.population for row in ROWS))
 
 def source() -> Any:
     """The bench's own module."""
-    sys.path.insert(0, str(SHARED / "bench"))
-    import planted
-
-    return planted
+    if "planted_bench" not in sys.modules:
+        found = importlib.util.spec_from_file_location("planted_bench", SHARED / "bench" / "planted.py")
+        assert found is not None
+        assert found.loader is not None
+        sys.modules["planted_bench"] = importlib.util.module_from_spec(found)
+        found.loader.exec_module(sys.modules["planted_bench"])
+    return sys.modules["planted_bench"]
 
 
 def world(name: str, seed: int, raw: bool = False) -> tuple[Any, Any]:
