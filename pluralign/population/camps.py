@@ -245,6 +245,7 @@ def _em(
     eye = ridge * torch.eye(width, dtype=x.dtype)
     old, old_total = taste, torch.full((starts,), -math.inf, dtype=x.dtype)
     kept = (taste, share, old_total)
+    curve: Tensor | None = None
     for sweep in range(sweeps):
         value, slope, bend = likelihood(rows.rule, rows.eta(taste.reshape(-1, width)), rows.label)
         panel = rows.by_rater(rows.weighted(value)).reshape(starts, groups, -1)
@@ -255,6 +256,7 @@ def _em(
         if bool(worse.any()) and not hard and sweep:
             # A Newton step went too far: go half the way back and look again.
             taste = torch.where(worse[:, None, None], (taste + old) / 2, taste)
+            curve = None
             if float((taste - old).abs().max()) > 1e-9:
                 continue
         # Beyond a few parts in 10^8 of the total, sums of many answers differ by rounding alone.
@@ -267,7 +269,10 @@ def _em(
         share = _shares(weight, present)
         mine = rows.weighted(weight.reshape(starts * groups, -1)[:, rows.rater])
         gradient = (mine[..., None] * slope).reshape(starts * groups, -1) @ x
-        if bend.shape[-1] == 1:
+        # The curvature is most of the work and changes little: between two looks at it, steps are Newton's but for that.
+        if curve is not None and sweep > 3 and sweep % 4:
+            pass
+        elif bend.shape[-1] == 1:
             curve = torch.stack([(x * w[:, None]).T @ x for w in (mine * bend[..., 0, 0])])
         else:
             bent = torch.einsum("cm,cmjk,mkz->cmjz", mine, bend, rows.x).reshape(len(mine), -1, width)
