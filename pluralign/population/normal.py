@@ -1,11 +1,16 @@
 """Normal tastes by EM, with the normal distribution that comes nearest to each rater's posterior."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from pluralign.population.grids import inverse
 from pluralign.population.nearest import posteriors
 from pluralign.population.rows import Rows, buckets
+
+ENOUGH = 60_000  # answers from which mean and covariance are learnt; they are a few numbers
+WORK = 2_000_000  # raters times squared width, for the same reason
 
 
 def normal_em(
@@ -14,6 +19,7 @@ def normal_em(
     """Mean, covariance, and every rater's normal posterior, by variational EM.
 
     Args:
+        rows: of many answers, mean and covariance are learnt from those of some raters (see ENOUGH and WORK).
         rounds: at most. strength: pseudo-raters behind the prior guess that raters hardly differ.
         anchored: the first coordinate is the common worth: its mean stays at one, the others' at zero.
         tolerance: relative change of the covariance at which it stops.
@@ -22,10 +28,11 @@ def normal_em(
         mean (Z,), covariance (Z, Z), middle (R, Z), precision (R, Z, Z), rounds run, and a lower bound of the log
         evidence in nats.
     """
-    groups = buckets(rows)
+    some = _some(rows)
+    groups = buckets(some)
     width = rows.width
     eye = torch.eye(width, dtype=rows.x.dtype)
-    present = torch.bincount(rows.rater, minlength=rows.raters) > 0
+    present = torch.bincount(some.rater, minlength=rows.raters) > 0
     count = int(present.sum())
     mean = torch.zeros(width, dtype=rows.x.dtype)
     if anchored:
@@ -50,9 +57,35 @@ def normal_em(
         if change < tolerance:
             break
     precision = inverse(covariance)
+    if some is not rows:
+        groups, start = buckets(rows), None
+        present = torch.bincount(rows.rater, minlength=rows.raters) > 0
     middle, sharp, fit = posteriors(groups, rows.rule, mean, precision, rows.raters, start=start)
     gap = middle - mean
     spread = torch.cholesky_inverse(torch.linalg.cholesky(sharp))
     far = torch.einsum("rx,xy,ry->r", gap, precision, gap) + (spread * precision).sum((-1, -2)) - width
     size = torch.logdet(precision) - torch.logdet(sharp)
     return mean, covariance, middle, sharp, done, float((fit - far / 2 + size / 2)[present].sum())
+
+
+def _some(rows: Rows) -> Rows:
+    """All answers of raters drawn at random until they are enough."""
+    most = max(500, WORK // rows.width**2)  # raters
+    if len(rows) <= ENOUGH and int(rows.rater.unique_consecutive().numel()) <= most:
+        return rows
+    counts = torch.bincount(rows.rater, minlength=rows.raters)
+    order = torch.randperm(rows.raters, generator=torch.Generator().manual_seed(0))
+    order = order[counts[order] > 0]
+    drawn = torch.zeros(rows.raters, dtype=torch.bool)
+    drawn[order[: min(most, max(2, int((counts[order].cumsum(0) <= ENOUGH).sum())))]] = True
+    keep = drawn[rows.rater]
+    part = lambda value: None if value is None else value[keep]
+    return replace(
+        rows,
+        x=rows.x[keep],
+        label=rows.label[keep],
+        rater=rows.rater[keep],
+        weight=part(rows.weight),
+        absent=part(rows.absent),
+        order=rows.order[keep],
+    )

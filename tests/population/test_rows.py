@@ -17,6 +17,7 @@ from pluralign.choice import (
     Mistake,
     Ordinal,
     RaoKupper,
+    Skip,
     Thurstone,
 )
 from pluralign.data import Comparisons, Items
@@ -37,6 +38,7 @@ PAIRS = [
     Mistake(Luce(), 0.15),
     EqualThreshold(Luce(), 0.3),
     LeftBias(Thurstone(), 0.4),
+    Skip(Luce(), 0.3),
 ]
 SLATES = [Luce(), Luce(2.0), Lapse(Luce(), 0.1), LeftBias(Luce(), 0.4), Lapse(LeftBias(Luce(), -0.3), 0.05)]
 LABELS = {"first": (1.0, 0.0), "second": (0.0, 1.0), "tie": (0.5, 0.5), "graded": (0.7, 0.3)}
