@@ -87,7 +87,7 @@ class Prototypes:
             )
         sizes = [k for k in SIZES if k <= present] if self.prototypes == "auto" else [int(self.prototypes)]
         ridge = MIDDLE if self.ridge == "auto" else float(self.ridge)
-        draft = replace(self, rounds=min(self.rounds, 6), draws=min(self.draws, 32))
+        draft = replace(self, rounds=min(self.rounds, 8), draws=min(self.draws, 64))
 
         def candidate(
             count: int, ridge: float, concentration: float | str
