@@ -22,7 +22,7 @@ import matplotlib.pyplot as plt
 import torch
 
 import pluralign
-from pluralign.metrics import bootstrap
+from pluralign.metrics import bootstrap, paired
 from pluralign.raters import CampPeople, Factors, SimulatedRaters, questions
 from pluralign.streams import Streams
 
@@ -135,6 +135,9 @@ plt.show()
 print(f"a point is found to within {(found - points).norm(dim=1).median():.2f} sd (median)")
 
 # %% [markdown]
+# The people are found. The prototypes lie farther out than the true corners, and that is no contradiction: few people stand
+# at a corner, and any triangle around the people explains them. Read prototypes as the edges of a crowd, not as kinds of people.
+#
 # ## Directions
 #
 # Songs have twelve features, and in principle people could differ in all twelve. They differ in two: say, how much they care
@@ -173,7 +176,7 @@ figure.suptitle("Directions: everybody's place in the plane where people differ"
 plt.show()
 
 # %% [markdown]
-# The slope is below one on purpose: a person who answered little is kept near the others until answers say more.
+# Which two directions span a plane is a matter of convention; the plane, and where people stand on it, are not.
 #
 # ## Contexts
 #
@@ -232,8 +235,9 @@ print(f"a person's hour is found to within {(own_hour - change).abs().median():.
 #
 # Now as it is in life: nobody says which crowd it is. Every model is fitted to every crowd and judged on questions that were
 # not asked before. The number is what its predictions lose against someone who knows everybody's taste, in thousandths
-# of a nat per answer; 0 is perfect. The frame marks the model with the smallest log loss on those answers, which
-# needs no truth, and is how the leaderboard chooses (there on answers that are then not used to judge).
+# of a nat per answer; 0 is perfect. The frame marks whom the answers alone would choose, without the truth: the smallest log
+# loss, and pooled unless it is beaten by more than the standard error of the paired difference. This is the leaderboard's
+# rule too (there on answers that are not used to judge afterwards).
 
 # %%
 same = CampPeople(((1.2, 0.4),), (1.0,)).draw(PEOPLE, 0)
@@ -254,10 +258,14 @@ models = {
 }
 
 
-def lost(share, truth, data):
-    """(R,) nats per answer that predictions lose to the truth, for each person."""
-    gap = (truth * (truth.clamp_min(1e-12).log() - share.clamp_min(1e-12).log())).sum(1)
-    return torch.zeros(data.raters).double().index_add_(0, data.rater, gap) / data.counts
+def of_each(value, data):
+    """(R,) the average over each person's answers."""
+    return torch.zeros(data.raters).double().index_add_(0, data.rater, value) / data.counts
+
+
+def cross(label, share):
+    """(M,) nats."""
+    return -(label.double() * share.clamp_min(1e-12).log()).sum(1)
 
 
 table, chosen = {}, {}
@@ -266,9 +274,11 @@ for crowd, ask in crowds.items():
     loss = {}
     for name, model in models.items():
         share = model.fit(train, seed=0).predict(test)
-        table[crowd, name] = bootstrap(lost(share, truth, test), samples=500)
-        loss[name] = -float((test.label.double() * share.clamp_min(1e-12).log()).sum(1).mean())
-    chosen[crowd] = min(loss, key=loss.__getitem__)
+        table[crowd, name] = bootstrap(of_each(cross(truth, share) - cross(truth, truth), test), samples=500)
+        loss[name] = of_each(cross(test.label, share), test)
+    best = min(loss, key=lambda name: float(loss[name].mean()))
+    gain = paired(loss["pooled"], loss[best])
+    chosen[crowd] = best if gain.value > gain.standard_error else "pooled"
 
 # %%
 grid = torch.tensor([[table[c, m].value for m in models] for c in crowds]) * 1000
@@ -278,7 +288,7 @@ for row, crowd in enumerate(crowds):
     for column, name in enumerate(models):
         found = table[crowd, name]
         text = f"{1000 * found.value:.0f}\n± {1000 * found.standard_error:.0f}"
-        dark = grid[row, column] > 150
+        dark = grid[row, column] > 100
         ax.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
         if chosen[crowd] == name:
             ax.add_patch(plt.Rectangle((column - 0.47, row - 0.46), 0.94, 0.92, fill=False, linewidth=2.5))
@@ -290,9 +300,10 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# Where a crowd has its own model, that model loses least, and pooled most. A neighbour does well where it contains the truth:
-# normal tastes cover directions, and nearly cover camps. Nothing that gives every person *one linear* taste comes near
-# ideal points or contexts. And where nobody differs, every model with more freedom than pooled pays a little for it.
+# Where a crowd has its own model, that model loses least, and pooled most. A neighbour does well where it contains the truth: normal
+# tastes cover directions, and nearly cover camps; routed is camps where there is no context. Nothing that gives every
+# person *one linear* taste comes near ideal points or contexts. And where nobody differs, camps find that there is one
+# camp, and models with more freedom pay a little for it.
 #
 # ## Do they differ at all?
 #
@@ -316,5 +327,7 @@ print(pluralign.diagnose(pluralign.Camps(groups=2, ridge=1.0).fit(answers, seed=
 # | judgement that depends on a prompt, an hour, a task | `Routed`, with the `context` of every answer |
 # | nothing in particular | `pluralign leaderboard FOLDER`: it tries all, on answers kept apart |
 #
-# These four crowds were made by the rule that the winning model assumes, with every setting but the tastes known; real people
-# are a mixture of all of it, and differ less. What no model can tell, whatever the crowd, is in *What your data can't tell*.
+# These four crowds were made by the rule that the winning model assumes, and the numbers of prototypes, directions and heads were
+# given away; real people are a mixture of all of it, and differ less. More in
+# [Choosing a population](../docs/howto/choosing.md); what no model can tell is in
+# [What your data can't tell](../docs/background/limits.md).
