@@ -276,7 +276,7 @@ for crowd, ask in crowds.items():
         share = model.fit(train, seed=0).predict(test)
         table[crowd, name] = bootstrap(of_each(cross(truth, share) - cross(truth, truth), test), samples=500)
         loss[name] = of_each(cross(test.label, share), test)
-    best = min(loss, key=lambda name: float(loss[name].mean()))
+    best = min(loss, key=lambda name: round(float(loss[name].mean()), 4))  # of equals the first
     gain = paired(loss["pooled"], loss[best])
     chosen[crowd] = best if gain.value > gain.standard_error else "pooled"
 
