@@ -7,8 +7,9 @@
 # %% [markdown]
 # # Few answers from a stranger: how much do they tell?
 #
-# Somebody walks in whom no model has met. After no answer, one, five, or thirty: what is known of their taste, how
-# well are they served, and what should they be asked? It is the same call, whatever the population: `belief.adapt(answers)`.
+# Somebody walks in whom no model has met. After no answer, one, five, or thirty: what is known of their taste,
+# how well are they served, and what should they be asked? It is the same call, whatever the population:
+# `belief.adapt(answers)`.
 
 # %%
 import os
@@ -31,9 +32,10 @@ streams = Streams(0)
 # %% [markdown]
 # ## Three towns
 #
-# Sixty flats, described by four numbers in standard deviations. In the first town people stand in three camps. In the second
-# tastes are a cloud around a common mean. In the third everybody has a flat in mind that would be just right, somewhere between three
-# prototypes. In each town some people have answered thirty questions each, and a population was fitted to them.
+# Sixty flats, described by four numbers in standard deviations. In the first town people stand in three camps. In
+# the second tastes are a cloud around a common mean. In the third everybody has a flat in mind that would be just
+# right, somewhere between three prototypes. In each town some people have answered thirty questions each, and a
+# population was fitted to them.
 
 # %%
 NAMES = ("rent", "size", "quiet", "distance")
@@ -93,8 +95,8 @@ candidates, judged = (asked(strangers["a cloud"], each, seed) for each, seed in 
 # %% [markdown]
 # ## No answer, one, five, thirty
 #
-# One stranger of the second town. What is known is `Draws`, weighted tastes; `interval` makes of them a range for each number.
-# Without an answer it is the range of the whole town.
+# One stranger of the second town. What is known is `Draws`, weighted tastes; `interval` makes of them a range for
+# each number. Without an answer it is the range of the whole town.
 
 # %%
 cloud, people = beliefs["a cloud"], strangers["a cloud"]
@@ -117,8 +119,8 @@ ax.legend(frameon=False, fontsize=8, ncols=5, loc="upper center", bbox_to_anchor
 plt.show()
 
 # %% [markdown]
-# Is an interval of 90 % right in 90 of 100 cases? And what is the knowledge good for? Over all strangers of this town:
-# how often intervals hold the truth, how wide they are, what predictions lose against someone who knows the
+# Is an interval of 90 % right in 90 of 100 cases? And what is the knowledge good for? Over all strangers of this
+# town: how often intervals hold the truth, how wide they are, what predictions lose against someone who knows the
 # taste, and how much worse the flat ranked first is than the person's true best.
 
 
@@ -149,23 +151,24 @@ for count, draws in told.items():
     print(f"{count:8}{cells[0]:>24}{cells[1]:>16}{cells[2]:>20}{cells[3]:>28}")
 
 # %% [markdown]
-# The first answer buys little here: it is one of two words. Five already serve better; after thirty the intervals are less
-# than half as wide, and still wide. That is no fault: thirty noisy answers do not hold more about four numbers. They hold the
-# truth nearly as often as they promise, not quite: the spread of the town is itself an estimate, which a person's interval
-# takes for granted (`Ensemble` does not), and tails need many draws. With the default of 64, intervals hold two points less.
+# The first answer buys little here: it is one of two words. Five already serve better; after thirty the intervals
+# are less than half as wide, and still wide. That is no fault: thirty noisy answers do not hold more about four
+# numbers. They hold the truth nearly as often as they promise, not quite: the spread of the town is itself an
+# estimate, which a person's interval takes for granted (`Ensemble` does not), and tails need many draws. With the
+# default of 64, intervals hold two points less.
 #
 # ## Ask well
 #
-# `next_question` takes the question whose answer is expected to tell the most about this person, which is neither the one that is most
-# uncertain (a coin would be asked about for ever) nor the most extreme. Its promise is in nats.
+# `next_question` takes the question whose answer is expected to tell the most about this person, which is neither
+# the one that is most uncertain (a coin would be asked about for ever) nor the most extreme. Its promise is in
+# nats.
 
 # %%
 nothing = cloud.adapt(talk.until(0))
 ask = pluralign.next_question(cloud, nothing, candidates)
 gain = pluralign.information_gain(cloud, nothing, candidates)
-print(
-    f"the best first question promises {gain.max():.3f} nats, the average one {gain.mean():.3f}; ln 2 is all an answer can hold"
-)
+print(f"the best first question promises {gain.max():.3f} nats, the average one {gain.mean():.3f}")
+print("(an answer can hold ln 2 = .693)")
 print("it asks about", " or ".join(flats.ids[n] for n in ask.slate[0].tolist()))
 
 # %% [markdown]
@@ -192,15 +195,16 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# The same model, the same number of answers; good questions tell more. How much depends on the town. Where a few camps
-# are all there is, a handful of good questions tells nearly everything. In a cloud there is always more to learn, and
-# the curve only flattens. Where people already agree on much, as in the third town, there is less to gain.
+# The same model, the same number of answers; good questions tell more. How much depends on the town. Where a few
+# camps are all there is, a handful of good questions tells nearly everything. In a cloud there is always more to
+# learn, and the curve only flattens. Where people already agree on much, as in the third town, there is less to
+# gain.
 #
 # ## What few answers cannot say
 #
-# **That you are of no kind we know.** A population can only recognise what it holds. Let somebody move to the first town who is of
-# none of its three camps. Camps must call them one of the three, and soon do so with great certainty. A cloud, fitted
-# to the very same people, leaves room between and beyond.
+# **That you are of no kind we know.** A population can only recognise what it holds. Let somebody move to the
+# first town who is of none of its three camps. Camps must call them one of the three, and soon do so with great
+# certainty. A cloud, fitted to the very same people, leaves room between and beyond.
 
 # %%
 movers = CampPeople(((1.5, 1.5, -1.2, 0.5),), (1.0,)).draw(STRANGERS, 9)
@@ -235,12 +239,12 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# Both begin worse than a coin, since the movers want much of what the town does not. The cloud comes round, slowly; camps grow surer,
-# and worse.
+# Both begin worse than a coin, since the movers want much of what the town does not. The cloud comes round,
+# slowly; camps grow surer, and worse.
 #
-# Certainty is certainty *given that the population is right*. Two things help. Look whether the answers fit: predict each answer
-# before it is heard, and compare the loss with what the model itself expects. And fit more than one population; the
-# [leaderboard](../docs/howto/leaderboard.md) judges all of them on people kept apart.
+# Certainty is certainty *given that the population is right*. Two things help. Look whether the answers fit:
+# predict each answer before it is heard, and compare the loss with what the model itself expects. And fit more
+# than one population; the [leaderboard](../docs/howto/leaderboard.md) judges all of them on people kept apart.
 
 # %%
 for name, crowd in (("people of the town", strangers["camps"]), ("movers", movers)):
@@ -252,11 +256,12 @@ for name, crowd in (("people of the town", strangers["camps"]), ("movers", mover
     print(f"{name:20} surprise beyond what was expected: {bootstrap(each, samples=500)} nats per answer")
 
 # %% [markdown]
-# **How strong a taste is.** One answer per question tells direction before strength, and a person who answers carelessly looks like a
-# person who hardly minds.
+# **How strong a taste is.** One answer per question tells direction before strength, and a person who answers
+# carelessly looks like a person who hardly minds.
 #
-# **More than they hold.** A yes or no carries at most ln 2 = .69 nats. To tell eight camps apart takes three answers at the very
-# least, and with people who err, many more. Intervals that are honest about it are wide; a method that shows
-# a point after one answer is not better informed, only less frank.
+# **More than they hold.** A yes or no carries at most ln 2 = .69 nats. To tell eight camps apart takes three
+# answers at the very least, and with people who err, many more. Intervals that are honest about it are wide; a
+# method that shows a point after one answer is not better informed, only less frank.
 #
-# **Anything about those who did not answer.** Strangers who drop out after two questions are not a random part of a town.
+# **Anything about those who did not answer.** Strangers who drop out after two questions are not a random part of
+# a town.

@@ -7,12 +7,13 @@
 # %% [markdown]
 # # Four ways to disagree: which one is in my answers?
 #
-# People who disagree may do so in very different ways. They may stand in **camps** that want opposite things. Each may
-# have an **ideal point** of their own, and like best what is nearest to it. They may weigh a few shared **directions**
-# more or less. Or one and the same person may judge differently in different **contexts**.
+# People who disagree may do so in very different ways. They may stand in **camps** that want opposite things.
+# Each may have an **ideal point** of their own, and like best what is nearest to it. They may weigh a few shared
+# **directions** more or less. Or one and the same person may judge differently in different **contexts**.
 #
-# Here are four crowds, one for each way, and one crowd that does not differ at all. Each crowd is met by the population
-# model that was made for it, then by all the others. At the end: which to use when, without knowing the truth.
+# Here are four crowds, one for each way, and one crowd that does not differ at all. Each crowd is met by the
+# population model that was made for it, then by all the others. At the end: which to use when, without knowing
+# the truth.
 
 # %%
 import os
@@ -35,7 +36,8 @@ streams = Streams(0)
 # ## What they are asked
 #
 # Sixty dishes, each so sweet and so hot, and sixty songs described by twelve numbers; all in standard deviations.
-# A question shows two of them. People answer by Luce's rule: a difference of one util in worth is chosen in 73 of 100 cases.
+# A question shows two of them. People answer by Luce's rule: a difference of one util in worth is chosen in 73 of
+# 100 cases.
 
 
 # %%
@@ -56,8 +58,9 @@ def asked(people, options, each: int, seed: int):
 # %% [markdown]
 # ## Camps
 #
-# Two thirds want it sweet and not hot, one third the reverse. `Camps` finds how many camps there are, what each wants, and
-# whose is whose, from all answers of a person together. For comparison, every person's own ridge estimate.
+# Two thirds want it sweet and not hot, one third the reverse. `Camps` finds how many camps there are, what each
+# wants, and whose is whose, from all answers of a person together. For comparison, every person's own ridge
+# estimate.
 
 # %%
 two_camps = CampPeople(((1.5, -1.0), (-1.0, 1.5)), (0.65, 0.35), spread=0.15).draw(PEOPLE, 0)
@@ -90,13 +93,15 @@ plt.show()
 print("how surely a person's camp is known, on average:", f"{camps.draws.weight.amax(0).mean():.3f}")
 
 # %% [markdown]
-# Thirty answers tell a person's own taste badly: a cloud. They tell the camp well, because only two tastes are possible.
+# Thirty answers tell a person's own taste badly: a cloud. They tell the camp well, because only two tastes are
+# possible.
 #
 # ## Ideal points
 #
-# More is not better: everybody knows a dish that is just right. No weight on sweetness says that, but squared distance to
-# a point does. `Ideal` adds the square to the features, and everything that is linear stays linear. `Prototypes` says that
-# a person's point is a mix of a few (here three corners, and people anywhere between them).
+# More is not better: everybody knows a dish that is just right. No weight on sweetness says that, but squared
+# distance to a point does. `Ideal` adds the square to the features, and everything that is linear stays linear.
+# `Prototypes` says that a person's point is a mix of a few (here three corners, and people anywhere between
+# them).
 
 
 # %%
@@ -135,13 +140,15 @@ plt.show()
 print(f"a point is found to within {(found - points).norm(dim=1).median():.2f} sd (median)")
 
 # %% [markdown]
-# The people are found. The prototypes lie farther out than the true corners, and that is no contradiction: few people stand
-# at a corner, and any triangle around the people explains them. Read prototypes as the edges of a crowd, not as kinds of people.
+# The people are found. The prototypes lie farther out than the true corners, and that is no contradiction: few
+# people stand at a corner, and any triangle around the people explains them. Read prototypes as the edges of a
+# crowd, not as kinds of people.
 #
 # ## Directions
 #
-# Songs have twelve features, and in principle people could differ in all twelve. They differ in two: say, how much they care
-# for loudness, and for words. `LowRank` finds the plane in which people differ, and everybody's place on it.
+# Songs have twelve features, and in principle people could differ in all twelve. They differ in two: say, how
+# much they care for loudness, and for words. `LowRank` finds the plane in which people differ, and everybody's
+# place on it.
 
 # %%
 side = torch.linalg.qr(torch.randn(12, 3, generator=streams("sides"), dtype=torch.float64)).Q.T
@@ -180,8 +187,9 @@ plt.show()
 #
 # ## Contexts
 #
-# Early in the day everybody wants it sweet, late in the day hot; each person changes over at an hour of their own. The
-# *same person* disagrees with themselves, so no taste per person can explain it. `Routed` reads the column `context`.
+# Early in the day everybody wants it sweet, late in the day hot; each person changes over at an hour of their
+# own. The *same person* disagrees with themselves, so no taste per person can explain it. `Routed` reads the
+# column `context`.
 
 # %%
 early, late = torch.tensor([[2.0, 0.0]]).double(), torch.tensor([[0.0, 2.0]]).double()
@@ -233,11 +241,12 @@ print(f"a person's hour is found to within {(own_hour - change).abs().median():.
 # %% [markdown]
 # ## Every model on every crowd
 #
-# Now as it is in life: nobody says which crowd it is. Every model is fitted to every crowd and judged on questions that were
-# not asked before. The number is what its predictions lose against someone who knows everybody's taste, in thousandths
-# of a nat per answer; 0 is perfect. The frame marks whom the answers alone would choose, without the truth: the smallest log
-# loss, and pooled unless it is beaten by more than the standard error of the paired difference. This is the leaderboard's
-# rule too (there on answers that are not used to judge afterwards).
+# Now as it is in life: nobody says which crowd it is. Every model is fitted to every crowd and judged on
+# questions that were not asked before. The number is what its predictions lose against someone who knows
+# everybody's taste, in thousandths of a nat per answer; 0 is perfect. The frame marks whom the answers alone
+# would choose, without the truth: the smallest log loss, and pooled unless it is beaten by more than the standard
+# error of the paired difference. This is the leaderboard's rule too (there on answers that are not used to judge
+# afterwards).
 
 # %%
 same = CampPeople(((1.2, 0.4),), (1.0,)).draw(PEOPLE, 0)
@@ -300,15 +309,15 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# Where a crowd has its own model, that model loses least, and pooled most. A neighbour does well where it contains the truth: normal
-# tastes cover directions, and nearly cover camps; routed is camps where there is no context. Nothing that gives every
-# person *one linear* taste comes near ideal points or contexts. And where nobody differs, camps find that there is one
-# camp, and models with more freedom pay a little for it.
+# Where a crowd has its own model, that model loses least, and pooled most. A neighbour does well where it
+# contains the truth: normal tastes cover directions, and nearly cover camps; routed is camps where there is no
+# context. Nothing that gives every person *one linear* taste comes near ideal points or contexts. And where
+# nobody differs, camps find that there is one camp, and models with more freedom pay a little for it.
 #
 # ## Do they differ at all?
 #
-# Ask this before any other question. `diagnose` tells half of each person's answers to the belief and predicts the other half, and
-# does the same with people shuffled; what their answers seem to be worth there is noise.
+# Ask this before any other question. `diagnose` tells half of each person's answers to the belief and predicts
+# the other half, and does the same with people shuffled; what their answers seem to be worth there is noise.
 
 # %%
 answers = asked(two_camps, dishes, ASKED, 1)[0]
@@ -327,7 +336,7 @@ print(pluralign.diagnose(pluralign.Camps(groups=2, ridge=1.0).fit(answers, seed=
 # | judgement that depends on a prompt, an hour, a task | `Routed`, with the `context` of every answer |
 # | nothing in particular | `pluralign leaderboard FOLDER`: it tries all, on answers kept apart |
 #
-# These four crowds were made by the rule that the winning model assumes, and the numbers of prototypes, directions and heads were
-# given away; real people are a mixture of all of it, and differ less. More in
-# [Choosing a population](../docs/howto/choosing.md); what no model can tell is in
-# [What your data can't tell](../docs/background/limits.md).
+# These four crowds were made by the rule that the winning model assumes, and the numbers of prototypes,
+# directions and heads were given away; real people are a mixture of all of it, and differ less. More in [Choosing
+# a population](../docs/howto/choosing.md); what no model can tell is in [What your data can't
+# tell](../docs/background/limits.md).
