@@ -93,7 +93,7 @@ plt.show()
 print("how surely a person's camp is known, on average:", f"{camps.draws.weight.amax(0).mean():.3f}")
 
 # %% [markdown]
-# Thirty answers tell a person's own taste badly: a cloud. They tell the camp well, because only two tastes are
+# So few answers tell a person's own taste badly: a cloud. They tell the camp well, because only two tastes are
 # possible.
 #
 # ## Ideal points
