@@ -220,7 +220,7 @@ def planted(seeds: int, only: list[str], some: list[str]) -> dict[str, Any]:
                 if not some or m in some or m == "pooled"
             }
             best = ceiling(name, seed)
-            good = {m: _Held(f["held"]) for m, f in found.items() if "held" in f}
+            good = {m: _Held(f["held"], f["facts"]) for m, f in found.items() if "held" in f}
             chosen = choose_member(good).name
             for row in ROWS:
                 if row.population != name:
@@ -272,6 +272,7 @@ def planted(seeds: int, only: list[str], some: list[str]) -> dict[str, Any]:
 @dataclass(frozen=True)
 class _Held:
     held: Any
+    facts: dict[str, Any]
 
 
 def _bar(best: float | None, bayes: float) -> float:

@@ -66,7 +66,10 @@ class Chosen:
 
 
 def choose_member(results: dict[str, Result], simple: str = "pooled") -> Chosen:
-    """Mean held-out log loss per rater; pooled unless beaten by one standard error of the paired difference."""
+    """Mean held-out log loss per rater; pooled unless beaten by one standard error of the paired difference.
+
+    A member that fell back on a simpler one is that one, and is not chosen.
+    """
     rows = []
     base = results[simple].held
     for name, result in results.items():
@@ -76,7 +79,8 @@ def choose_member(results: dict[str, Result], simple: str = "pooled") -> Chosen:
         rows.append((name, float(result.held.log_loss.mean()), float(gap.mean()), error))
     table = pd.DataFrame(rows, columns=["population", "log_loss", "gain", "error"])
     table = table.sort_values("log_loss", kind="stable", ignore_index=True)
-    others = table[table.population != simple]
+    fell = [name for name, result in results.items() if result.facts.get("fallback")]
+    others = table[~table.population.isin([simple, *fell])]
     if others.empty:
         return Chosen(simple, table, None)
     top = others.iloc[0]

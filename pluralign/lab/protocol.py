@@ -67,7 +67,8 @@ class Result:
         people: raters, answers, rater_id, n, accuracy, log_loss, brier: one row per rater and group.
         calibration: raters, answers, predicted, observed, count, noise: the reliability curves.
         held: rater_id, log_loss: on the held-out answers that members are chosen by.
-        facts: fit_seconds, predict_seconds per "raters answers", memory_mib, parameters, settings, notes.
+        facts: fit_seconds, predict_seconds per "raters answers", memory_mib, parameters, settings, notes, fallback (why it was
+            fitted as a simpler member, if it was).
     """
 
     name: str
@@ -96,6 +97,7 @@ def judge(
     found = _Pieces()
     seconds, parameters, notes = 0.0, 0, []
     settings: list[str] = []
+    fallback = ""
     peak = Peak()
     for fold in plan.folds:
         train, held = data.take(fold.train), data.take(fold.held)
@@ -112,6 +114,7 @@ def judge(
         _predict(belief, data, fold, plan, found)
         parameters = max(parameters, _parameters(belief))
         settings.append(_told(model, belief))
+        fallback = fallback or str(getattr(belief, "diagnostics", {}).get("fallback", ""))
         tick()
     memory = peak.mebibytes()
     facts = {
@@ -121,6 +124,7 @@ def judge(
         "parameters": parameters,
         "settings": list(dict.fromkeys(settings)),
         "notes": list(dict.fromkeys(notes)),
+        "fallback": fallback,
     }
     return _result(name, found, data, seed, samples, facts)
 

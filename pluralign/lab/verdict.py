@@ -67,6 +67,8 @@ def verdict(
     for name, result in results.items():
         if name not in CONTROLS:
             notes += [f"{say(name)}: {note}" for note in result.facts.get("notes", [])]
+            if result.facts.get("fallback"):
+                notes.append(f"{say(name)}: {result.facts['fallback']}")
     return {
         "chosen": chosen.name,
         "against_pooled": against,
