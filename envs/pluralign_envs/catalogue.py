@@ -1,17 +1,21 @@
 """The worlds by id, and what can be asked of them without a simulator."""
 
 from pluralign_envs.maze import Layout
-from pluralign_envs.point_maze import PointMaze
+from pluralign_envs.point_maze import LARGE, SAFETY, PointMaze
 from pluralign_envs.tabular import Twin
 from pluralign_envs.world import World
 
-WORLDS = {"pluralign/PointMaze-v0": PointMaze}
+WORLDS: dict[str, World] = {
+    "pluralign/PointMaze-v0": PointMaze(),
+    "pluralign/PointMazeLarge-v0": LARGE,
+    "pluralign/SharedSafety-v0": SAFETY,
+}
 
 
 def make_world(id: str) -> World:
     if id not in WORLDS:
         raise ValueError(f"There is no world {id!r}; the worlds are {', '.join(WORLDS)}.")
-    return WORLDS[id]()
+    return WORLDS[id]
 
 
 def twin(id: str) -> Twin:

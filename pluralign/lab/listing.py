@@ -51,7 +51,7 @@ def _worlds() -> list[tuple[str, str]]:
     except ImportError as problem:
         raise ValueError(f"worlds need more packages ({problem}); install the extra `control`.") from None
     factors = lambda world: ", ".join(f"{f.name} ({f.unit})" for f in world.factors)
-    return [(name, f"{_first(world)} Factors: {factors(world)}.") for name, world in WORLDS.items()]
+    return [(name, f"{world.summary} Factors: {factors(world)}.") for name, world in WORLDS.items()]
 
 
 def _first(kind: Any) -> str:
