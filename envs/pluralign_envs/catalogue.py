@@ -1,14 +1,20 @@
 """The worlds by id, and what can be asked of them without a simulator."""
 
+from pluralign_envs.ant import Ant
+from pluralign_envs.cheetah import Cheetah
 from pluralign_envs.maze import Layout
 from pluralign_envs.point_maze import LARGE, SAFETY, PointMaze
 from pluralign_envs.tabular import Twin
+from pluralign_envs.walker import Walker
 from pluralign_envs.world import World
 
 WORLDS: dict[str, World] = {
     "pluralign/PointMaze-v0": PointMaze(),
     "pluralign/PointMazeLarge-v0": LARGE,
     "pluralign/SharedSafety-v0": SAFETY,
+    "pluralign/Cheetah-v0": Cheetah(),
+    "pluralign/Walker-v0": Walker(),
+    "pluralign/Ant-v0": Ant(),
 }
 
 
