@@ -2,8 +2,11 @@
 
 from pluralign_envs.ant import Ant
 from pluralign_envs.cheetah import Cheetah
+from pluralign_envs.crowd import Crowd
 from pluralign_envs.maze import Layout
 from pluralign_envs.point_maze import LARGE, SAFETY, PointMaze
+from pluralign_envs.pusher import Pusher
+from pluralign_envs.reacher import Reacher
 from pluralign_envs.tabular import Twin
 from pluralign_envs.walker import Walker
 from pluralign_envs.world import World
@@ -15,6 +18,9 @@ WORLDS: dict[str, World] = {
     "pluralign/Cheetah-v0": Cheetah(),
     "pluralign/Walker-v0": Walker(),
     "pluralign/Ant-v0": Ant(),
+    "pluralign/Reacher-v0": Reacher(),
+    "pluralign/Crowd-v0": Crowd(),
+    "pluralign/Pusher-v0": Pusher(),
 }
 
 

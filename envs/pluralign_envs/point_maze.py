@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from pluralign_envs.above import CAMERA, disc, seen_from_above
 from pluralign_envs.maze import Layout, Maze
 from pluralign_envs.tabular import Twin, maze_twin
 from pluralign_envs.world import Factor
@@ -62,7 +63,7 @@ class PointMaze:
     timestep = 0.05
     draws = 2
     observation_size = 4
-    camera = "above"
+    camera = CAMERA
 
     @cached_property
     def factors(self) -> tuple[Factor, ...]:
@@ -123,55 +124,35 @@ class PointMaze:
         # solref: MuJoCo's stiffest contact is a time constant of two steps, 110 /s^2 and 21 /s. Drag, integrated
         # implicitly, leaves mass / (mass + timestep * drag) = 0.57 of it, hence 110 / 0.57 and 21 / 0.57.
         half, (_, _, width, height) = self.maze.cell / 2, self.layout.bounds
-        fovy = np.degrees(2 * np.arctan(max(width * 480 / 640, height) / 2 / 20))
-        walls = "\n".join(
+        walls = [
             f'<geom name="wall{i}" type="box" pos="{x + w / 2:.6g} {y + h / 2:.6g} {half:.6g}" '
             f'size="{w / 2:.6g} {h / 2:.6g} {half:.6g}" rgba=".35 .38 .45 1"/>'
             for i, (x, y, w, h) in enumerate(self.layout.walls)
-        )
-        goals = "\n".join(
-            f'<body name="{name}" pos="{x:.6g} {y:.6g} .001"><geom name="{name}" type="cylinder" '
-            f'size="{half * 0.8:.6g} .002" rgba="{COLOURS.get(name, ".6 .6 .6 1")}" '
-            'contype="0" conaffinity="0"/></body>'
+        ]
+        goals = [
+            disc(name, x, y, half * 0.8, COLOURS.get(name, ".6 .6 .6 1"))
             for name, (x, y) in self.layout.goals.items()
-        )
-        hazards = "\n".join(
+        ]
+        hazards = [
             f'<geom name="hazard{i}" type="box" pos="{x:.6g} {y:.6g} .0005" size="{half:.6g} {half:.6g} .0005" '
             'rgba=".95 .75 .65 1" contype="0" conaffinity="0"/>'
             for i, (x, y) in enumerate(self._hazards)
-        )
-        # No friction (condim 1), no gravity: an air table. Shadows would slow rendering 35 times. With a
-        # single moving sphere, the midphase tree and constraint islands cost more than they save (a fifth).
-        return f"""
-<mujoco model="point_maze">
-  <option timestep="{self.timestep}" gravity="0 0 0">
-    <flag warmstart="disable" midphase="disable" island="disable"/>
-  </option>
-  <visual>
-    <global offwidth="640" offheight="480"/>
-    <headlight ambient=".55 .55 .55" diffuse=".4 .4 .4" specular="0 0 0"/>
-    <quality shadowsize="0" offsamples="0"/>
-  </visual>
-  <default><geom condim="1"/></default>
-  <worldbody>
-    <camera name="above" pos="0 0 20" fovy="{fovy:.6g}"/>
-    <geom name="floor" type="plane" size="{width / 2:.6g} {height / 2:.6g} .1" rgba=".93 .93 .9 1"
-          contype="0" conaffinity="0"/>
-    {hazards}
-    {goals}
-    {walls}
+        ]
+        puck = f"""
     <body name="puck" pos="0 0 {self.radius}">
       <joint name="x" type="slide" axis="1 0 0" damping="{self.drag}"/>
       <joint name="y" type="slide" axis="0 1 0" damping="{self.drag}"/>
       <geom name="puck" type="sphere" size="{self.radius}" mass="{self.mass}" margin="{self.margin}"
             solref="-190 -36" rgba=".95 .7 .2 1"/>
-    </body>
-  </worldbody>
-  <actuator>
-    <motor name="x" joint="x" ctrllimited="true" ctrlrange="-1 1"/>
-    <motor name="y" joint="y" ctrllimited="true" ctrlrange="-1 1"/>
-  </actuator>
-</mujoco>"""
+    </body>"""
+        return seen_from_above(
+            "point_maze",
+            timestep=self.timestep,
+            width=width,
+            height=height,
+            bodies="\n".join([*hazards, *goals, *walls, puck]),
+            motors={"x": ("x", 1.0), "y": ("y", 1.0)},
+        )
 
 
 LARGE = PointMaze(
