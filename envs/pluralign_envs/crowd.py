@@ -85,7 +85,7 @@ class Crowd:
       <joint name="y" type="slide" axis="0 1 0" damping=".66667"/>
       <geom name="robot" type="sphere" size=".2" mass=".1" rgba=".95 .7 .2 1"/>
     </body>"""
-        goal = disc("goal", *GOAL.tolist(), 0.3, ".2 .6 .3 1")
+        goal = disc("goal", float(GOAL[0]), float(GOAL[1]), 0.3, ".2 .6 .3 1")
         return seen_from_above(
             "crowd",
             timestep=0.05,

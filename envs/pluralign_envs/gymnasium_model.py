@@ -22,8 +22,10 @@ def gymnasium_model(file: str) -> str:
     for material in root.iter("material"):
         material.attrib.pop("reflectance", None)  # a mirror draws the scene twice
     for body in root.iter("body"):
-        body.set("name", body.get("name") or f"{body.find('joint').get('name')}_body")  # type: ignore[union-attr]
+        joint = body.find("joint")
+        if "name" not in body.attrib and joint is not None:
+            body.set("name", f"{joint.attrib['name']}_body")
     for motor in root.iter("motor"):
-        if "joint" in motor.attrib:  # defaults for motors have none
-            motor.set("name", motor.get("name") or motor.get("joint", ""))
+        if "joint" in motor.attrib:  # the defaults for motors have none
+            motor.set("name", motor.get("name", motor.attrib["joint"]))
     return ElementTree.tostring(root, encoding="unicode")
