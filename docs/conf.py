@@ -69,9 +69,33 @@ def tables(app):
             for name, kind in members.items()
         ]
         text = "\n".join(["| name | class | |", "|---|---|---|", *rows]) + "\n"
-        path = folder / f"{file}.md"
-        if not path.is_file() or path.read_text("utf-8") != text:
-            path.write_text(text, "utf-8")
+        written(folder / f"{file}.md", text)
+    written(folder / "worlds.md", worlds())
+
+
+def written(path, text):
+    if not path.is_file() or path.read_text("utf-8") != text:
+        path.write_text(text, "utf-8")
+
+
+def worlds():
+    """A section for each world: its sentence, how long a step and an episode are, its factors."""
+    from pluralign_envs.catalogue import WORLDS
+    from pluralign_envs.physics import Physics
+
+    text = ""
+    for name, world in WORLDS.items():
+        seconds = Physics(world, copies=1, nthread=0).seconds
+        twin = " It has a tabular twin." if hasattr(world, "twin") else ""
+        rows = [
+            f"| `{f.name}` | {f.unit} | {f.description.replace('^', chr(92) + '^')} |" for f in world.factors
+        ]
+        text += (
+            f"### {name}\n\n{world.summary} An episode is {world.horizon} steps of {seconds:.3g} s.{twin}\n\n"
+            + "\n".join(["| factor | unit | |", "|---|---|---|", *rows])
+            + "\n\n"
+        )
+    return text
 
 
 def home(kind):

@@ -1,17 +1,33 @@
 """The worlds by id, and what can be asked of them without a simulator."""
 
+from pluralign_envs.ant import Ant
+from pluralign_envs.cheetah import Cheetah
+from pluralign_envs.crowd import Crowd
 from pluralign_envs.maze import Layout
-from pluralign_envs.point_maze import PointMaze
+from pluralign_envs.point_maze import LARGE, SAFETY, PointMaze
+from pluralign_envs.pusher import Pusher
+from pluralign_envs.reacher import Reacher
 from pluralign_envs.tabular import Twin
+from pluralign_envs.walker import Walker
 from pluralign_envs.world import World
 
-WORLDS = {"pluralign/PointMaze-v0": PointMaze}
+WORLDS: dict[str, World] = {
+    "pluralign/PointMaze-v0": PointMaze(),
+    "pluralign/PointMazeLarge-v0": LARGE,
+    "pluralign/SharedSafety-v0": SAFETY,
+    "pluralign/Cheetah-v0": Cheetah(),
+    "pluralign/Walker-v0": Walker(),
+    "pluralign/Ant-v0": Ant(),
+    "pluralign/Reacher-v0": Reacher(),
+    "pluralign/Crowd-v0": Crowd(),
+    "pluralign/Pusher-v0": Pusher(),
+}
 
 
 def make_world(id: str) -> World:
     if id not in WORLDS:
         raise ValueError(f"There is no world {id!r}; the worlds are {', '.join(WORLDS)}.")
-    return WORLDS[id]()
+    return WORLDS[id]
 
 
 def twin(id: str) -> Twin:

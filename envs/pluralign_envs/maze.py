@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-WALL, FREE, START = "#", ".", "s"
+WALL, FREE, START, HAZARD = "#", ".", "s", "!"
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Layout:
 @dataclass(frozen=True)
 class Maze:
     """Rows of characters, top row first: `#` wall, `.` free, `s` free and part of the start region,
-    any other letter a goal, named in `goals`. The origin is the middle of the map."""
+    `!` free and hazardous, any other letter a goal, named in `goals`. The origin is the middle of the map."""
 
     rows: tuple[str, ...]
     goals: tuple[tuple[str, str], ...]  # (letter, name)
@@ -36,9 +36,9 @@ class Maze:
             raise ValueError(f"`rows` of a maze must have equal lengths, got lengths {sorted(widths)}.")
         letters = [letter for letter, _ in self.goals]
         text = "".join(self.rows)
-        unknown = sorted(set(text) - {WALL, FREE, START, *letters})
+        unknown = sorted(set(text) - {WALL, FREE, START, HAZARD, *letters})
         if unknown:
-            raise ValueError(f"`rows` use {unknown}; a maze knows {[WALL, FREE, START, *letters]}.")
+            raise ValueError(f"`rows` use {unknown}; a maze knows {[WALL, FREE, START, HAZARD, *letters]}.")
         for letter in letters:
             if text.count(letter) != 1:
                 raise ValueError(
@@ -67,6 +67,11 @@ class Maze:
     def start_cells(self) -> np.ndarray:
         """(S,) whether a free cell belongs to the start region."""
         return np.array([self.rows[row][column] == START for row, column in self.cells])
+
+    @property
+    def hazards(self) -> np.ndarray:
+        """(H, 2) x and y of the centre of every hazardous cell, in metres."""
+        return self.centre(np.argwhere(self._grid == HAZARD))
 
     def goal(self, name: str) -> np.ndarray:
         """(2,) x and y of a goal's centre in metres."""

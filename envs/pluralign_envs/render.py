@@ -34,6 +34,7 @@ class Camera:
         self._graphics.make_current()
         self._data.qpos[:] = qpos
         mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_comPos(self._model, self._data)  # cameras that follow look at the centre of mass
         mujoco.mj_camlight(self._model, self._data)
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
         mujoco.mjv_updateScene(

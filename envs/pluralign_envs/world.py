@@ -1,6 +1,6 @@
 """What a new world must say; everything else (stepping, batching, rendering) is written once."""
 
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,12 +21,36 @@ class World(Protocol):
     batch and a single environment with the same stream begin, to the last bit, in the same place.
     """
 
-    factors: ClassVar[tuple[Factor, ...]]
-    substeps: int  # physics steps per environment step
-    horizon: int  # steps after which an episode is truncated
-    draws: int  # uniform numbers consumed by one reset
-    observation_size: int
-    camera: str  # the named camera that frames are taken from
+    @property
+    def summary(self) -> str:
+        """One sentence: who moves, and what people may disagree about."""
+        ...
+
+    @property
+    def factors(self) -> tuple[Factor, ...]: ...
+
+    @property
+    def substeps(self) -> int:
+        """Physics steps per environment step."""
+        ...
+
+    @property
+    def horizon(self) -> int:
+        """Steps after which an episode is truncated."""
+        ...
+
+    @property
+    def draws(self) -> int:
+        """Uniform numbers consumed by one reset."""
+        ...
+
+    @property
+    def observation_size(self) -> int: ...
+
+    @property
+    def camera(self) -> str:
+        """The named camera that frames are taken from."""
+        ...
 
     @property
     def mjcf(self) -> str:

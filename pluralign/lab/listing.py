@@ -36,11 +36,11 @@ def _utilities() -> list[tuple[str, str]]:
 
 
 def _people() -> list[tuple[str, str]]:
-    from pluralign.raters import TEACHERS, CampPeople, GaussianPeople, PeopleFromFile
+    from pluralign.raters import PRESETS, TEACHERS, CampPeople, GaussianPeople, PeopleFromFile
 
     kinds = {"camps": CampPeople, "gaussian": GaussianPeople, "file": PeopleFromFile}
     teachers = [(f"teacher {name}", str(faults)) for name, faults in TEACHERS.items()]
-    return [(name, _first(kind)) for name, kind in kinds.items()] + teachers
+    return [(name, _first(kind)) for name, kind in kinds.items()] + list(PRESETS.items()) + teachers
 
 
 def _worlds() -> list[tuple[str, str]]:
@@ -51,7 +51,7 @@ def _worlds() -> list[tuple[str, str]]:
     except ImportError as problem:
         raise ValueError(f"worlds need more packages ({problem}); install the extra `control`.") from None
     factors = lambda world: ", ".join(f"{f.name} ({f.unit})" for f in world.factors)
-    return [(name, f"{_first(world)} Factors: {factors(world)}.") for name, world in WORLDS.items()]
+    return [(name, f"{world.summary} Factors: {factors(world)}.") for name, world in WORLDS.items()]
 
 
 def _first(kind: Any) -> str:

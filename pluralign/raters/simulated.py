@@ -129,7 +129,7 @@ class SimulatedRaters:
         """
         chance = self.log_outcomes(options, slate, rater).exp()
         assert self.stream is not None
-        number = _count_up(rater, len(self))
+        number = count_up(rater, len(self))
         if asked is not None:
             number = number + asked[rater]
         draw = uniform(Streams.of(seed).number("answers"), self.stream[rater], number)
@@ -223,7 +223,7 @@ class SimulatedRaters:
         return scaled.masked_fill(~shown, -torch.inf)
 
 
-def _count_up(rater: Tensor, raters: int) -> Tensor:
+def count_up(rater: Tensor, raters: int) -> Tensor:
     """(M,) how many earlier answers of the list are by the same rater."""
     order = rater.argsort(stable=True)
     count = torch.bincount(rater, minlength=raters)

@@ -69,7 +69,7 @@ def test_missing_graphics_name_the_package(monkeypatch):
         (lambda env: env.reset(options={"qpos": [0]}), "`qpos` must have shape (2,), got (1,)."),
         (
             lambda _: pluralign_envs.twin("Maze"),
-            "There is no world 'Maze'; the worlds are pluralign/PointMaze-v0.",
+            "There is no world 'Maze'; the worlds are pluralign/PointMaze-v0, ",
         ),
         (lambda env: type(env)(render_mode="human"), "`render_mode` must be None or one of ['rgb_array']"),
     ],
