@@ -8,11 +8,12 @@ from torch import Tensor
 
 from pluralign.data.comparisons import Comparisons
 from pluralign.data.options import Options
+from pluralign.utility.basis import Basis
 from pluralign.utility.ideal import Ideal
 from pluralign.utility.linear import Linear
 from pluralign.utility.mlp import MLP
 
-__all__ = ["MLP", "Ideal", "Linear", "Utility", "Worth"]
+__all__ = ["MLP", "Basis", "Ideal", "Linear", "Utility", "Worth"]
 
 
 @runtime_checkable
