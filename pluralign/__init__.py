@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 _HOME = {
     "pluralign.data": ("Comparisons", "Items", "Segments", "Texts", "describe", "read", "write"),
     "pluralign.choice": ("Davidson", "Lapse", "Luce"),
-    "pluralign.utility": ("MLP", "Ideal", "Linear"),
+    "pluralign.utility": ("MLP", "Basis", "Ideal", "Linear"),
     "pluralign.population": ("Belief", "Draws", "Voices", "load"),
     "pluralign.population.pooled": ("Pooled",),
     "pluralign.population.per_rater": ("PerRater",),
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from pluralign.population.trust import Trust
     from pluralign.population.variational import Variational
     from pluralign.raters import CampPeople, Factors, Faults, GaussianPeople, SimulatedRaters
-    from pluralign.utility import MLP, Ideal, Linear
+    from pluralign.utility import MLP, Basis, Ideal, Linear
 
 
 def __getattr__(name: str) -> Any:

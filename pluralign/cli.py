@@ -28,7 +28,7 @@ Usage: pluralign VERB ...         (pluralign VERB --help tells more)
   evaluate RUN FOLDER         how well a fitted model predicts a folder of answers
   adapt RUN FOLDER            what a few answers say of raters the model never met
   report RUN                  build report.html again from the tables of a run
-  list KIND                   populations, rules, utilities, people, worlds
+  list KIND                   populations, recipes, rules, utilities, people, worlds
 
 A FOLDER of answers holds comparisons.csv (rater_id, item_a, item_b, label = share of item_a) and items.csv (item_id,
 features or text). Every run writes a folder with config.json, metrics.jsonl, versions.txt and report.html; a stopped
@@ -137,7 +137,7 @@ def _leaderboard(words: list[str]) -> None:
     _common(parser, out="the run folder (default: runs/leaderboard-NAME)")
     _answers(parser)
     parser.add_argument(
-        "--populations", nargs="+", default=(), metavar="NAME", help="only these (and pooled)"
+        "--populations", nargs="+", default=(), metavar="NAME", help="only these, recipes too (and pooled)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of splits, fits and resampling (default: 0)")
     given = parser.parse_args(words)
@@ -175,31 +175,31 @@ def _simulate(words: list[str]) -> None:
 def _fit(words: list[str]) -> None:
     parser = _parser(
         "fit",
-        "Fit one population model to the training answers of FOLDER and save it. `pluralign fit POPULATION --help` shows the "
-        "settings of a population, `pluralign list populations` their names.",
+        "Fit one population model, or a published recipe, to the training answers of FOLDER and save it. `pluralign fit "
+        "POPULATION --help` shows its settings, `pluralign list populations` the names.",
     )
-    parser.add_argument("population", help="for example camps")
+    parser.add_argument("population", help="a population or a recipe, for example camps or maxmin_mixture")
     if words and not words[0].startswith("-"):
+        from pluralign.lab.naming import model_named
         from pluralign.lab.settings import add_settings
-        from pluralign.population.registry import named
 
-        kind = named(words[0])
-        add_settings(parser, kind, f"settings of {words[0]}")
+        base = model_named(words[0])
+        add_settings(parser, base, f"settings of {words[0]}")
     parser.add_argument("folder", type=Path, help="a folder of answers")
     _common(parser, out="the run folder (default: runs/fit-POPULATION-NAME)")
     _answers(parser)
     parser.add_argument(
-        "--utility", default="linear", metavar="NAME", help="what an option is worth (default: linear)"
+        "--utility", metavar="NAME", help="what an option is worth (default: linear; a recipe's own)"
     )
     parser.add_argument(
-        "--choice", default="Luce", metavar="RULE", help="how worths become answers (default: Luce)"
+        "--choice", metavar="RULE", help="how worths become answers (default: Luce; a recipe's own)"
     )
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
     given = parser.parse_args(words)
     from pluralign.lab.fitting import fit, open_run
     from pluralign.lab.settings import settings_of
 
-    settings = settings_of(kind, given)
+    settings = settings_of(type(base), given)
     for name in ("seed", "utility", "rule"):
         settings.pop(name, None)
     out = given.out or Path("runs") / f"fit-{given.population}-{given.folder.resolve().name}"
@@ -284,7 +284,7 @@ def _report(words: list[str]) -> None:
 
 def _list(words: list[str]) -> None:
     parser = _parser("list", "What there is to choose from.")
-    parser.add_argument("kind", help="populations, rules, utilities, people or worlds")
+    parser.add_argument("kind", help="populations, recipes, rules, utilities, people or worlds")
     given = parser.parse_args(words)
     from pluralign.lab.listing import listing
 

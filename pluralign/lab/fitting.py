@@ -15,17 +15,18 @@ import torch
 from pluralign.data import Comparisons, describe
 from pluralign.data.reading import Folder, read_folder
 from pluralign.lab.leaderboard import fingerprint
+from pluralign.lab.naming import model_named, official
 from pluralign.lab.plan import plan
 from pluralign.lab.report import Report, code, folded, pairs, table
 from pluralign.lab.run import Run, read_config
 from pluralign.lab.tastes import taste_names, tastes
 from pluralign.metrics.diagnostics import diagnose
 from pluralign.metrics.evaluation import Table, evaluate
-from pluralign.population import Belief, Draws, load, registry
-from pluralign.utility import MLP, Ideal, Linear
+from pluralign.population import Belief, Draws, load
+from pluralign.utility import MLP, Basis, Ideal, Linear
 
 Answers = Literal["auto", "comparisons", "votes"]
-UTILITIES: dict[str, type[Any]] = {"ideal": Ideal, "linear": Linear, "mlp": MLP}
+UTILITIES: dict[str, type[Any]] = {"basis": Basis, "ideal": Ideal, "linear": Linear, "mlp": MLP}
 _TASTES = 40  # more weights than this make no table to read
 _CONTROLLED = 50_000  # with more answers the control with shuffled raters, which is another fit, is left out
 
@@ -36,8 +37,8 @@ def fit(
     out: str | Path,
     settings: Mapping[str, Any] | None = None,
     *,
-    utility: str = "linear",
-    rule: str = "Luce",
+    utility: str | None = None,
+    rule: str | None = None,
     answers: Answers = "auto",
     seed: int = 0,
     overwrite: bool = False,
@@ -45,24 +46,25 @@ def fit(
     """Fit a population to the training answers of a folder (all, where it has no split) and save the belief.
 
     Args:
-        population: a name of `pluralign list populations`.
+        population: a name of `pluralign list populations`: of a population or a recipe.
         folder: of answers.
         out: the run folder; the belief is in its `model`, as `pluralign.load` takes it.
         settings: fields of the population.
-        utility, rule: names of `pluralign list utilities` and `rules`.
+        utility, rule: names of `pluralign list utilities` and `rules`; by default those that the population comes
+            with.
         answers: which, where a folder has comparisons and votes.
         seed: of the fit.
         overwrite: put away another run.
     """
     from pluralign.choice import RULES
 
-    kind = registry.named(population)
+    population = official(population)
     chosen = dict(settings or {})
-    chosen["utility"], chosen["rule"] = (
-        _called("utility", utility, UTILITIES)(),
-        _called("rule", rule, RULES)(),
-    )
-    model = kind(**chosen)
+    if utility is not None:
+        chosen["utility"] = _called("utility", utility, UTILITIES)()
+    if rule is not None:
+        chosen["rule"] = _called("rule", rule, RULES)()
+    model = model_named(population, chosen)
     source = read_folder(folder, answers)
     train, held = _training(source)
     config = {

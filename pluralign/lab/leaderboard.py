@@ -15,6 +15,7 @@ import torch
 from pluralign.data.describe import describe
 from pluralign.data.reading import Folder, read_folder
 from pluralign.lab.choosing import Chosen, choose_member
+from pluralign.lab.naming import model_named, official
 from pluralign.lab.plan import Plan, plan
 from pluralign.lab.protocol import SAMPLES, Result, Shuffled, judge, judge_truth
 from pluralign.lab.results import board, keep, read_result
@@ -70,7 +71,7 @@ def leaderboard(
         folder: of answers, as `pluralign.read` takes it; its split is honoured where it has one.
         out: the run folder, by default runs/leaderboard-<name of folder>.
         answers: which answers, where a folder has comparisons and votes.
-        populations: names; by default all there are. Pooled is always among them.
+        populations: names, of recipes too; by default every population. Pooled is always among them.
         seed: of fits, splits and the bootstrap.
         samples: of the bootstrap over raters.
         overwrite: put away a run of another config.
@@ -144,9 +145,7 @@ def fingerprint(folder: str | Path) -> str:
 def _names(populations: Sequence[str]) -> list[str]:
     if not populations:
         return sorted(registry.MODELS, key=lambda name: name != "pooled")
-    for name in populations:
-        registry.named(name)
-    wanted = [name.replace("-", "_") for name in populations]
+    wanted = [official(name) for name in populations]
     return ["pooled", *(name for name in dict.fromkeys(wanted) if name != "pooled")]
 
 
@@ -193,9 +192,7 @@ def _members(
             bar.set_postfix_str(name)
             work = lambda stage, name=name: keep(
                 stage,
-                judge(
-                    name, registry.MODELS[name](), source.data, made, seed, samples=samples, tick=bar.update
-                ),
+                judge(name, model_named(name), source.data, made, seed, samples=samples, tick=bar.update),
                 seed,
             )
             before = bar.n
@@ -225,7 +222,7 @@ def _controls(
 ) -> dict[str, Result]:
     controls: dict[str, Result] = {}
     if chosen.best is not None:
-        model = Shuffled(registry.MODELS[chosen.best]())
+        model = Shuffled(model_named(chosen.best))
         work = lambda stage: keep(
             stage, judge("shuffled_raters", model, source.data, made, seed, samples=samples), seed
         )

@@ -1,9 +1,10 @@
 """What there is to choose from, read from the registries: a new file in a folder shows up here by itself."""
 
 import importlib.util
+import inspect
 from typing import Any
 
-KINDS = ("populations", "rules", "utilities", "people", "worlds")
+KINDS = ("populations", "recipes", "rules", "utilities", "people", "worlds")
 
 
 def listing(kind: str) -> list[tuple[str, str]]:
@@ -20,7 +21,13 @@ def listing(kind: str) -> list[tuple[str, str]]:
 def _populations() -> list[tuple[str, str]]:
     from pluralign.population.registry import MODELS
 
-    return [(name, _first(model)) for name, model in MODELS.items()]
+    return [(name, _first(model)) for name, model in MODELS.items()] + _recipes()
+
+
+def _recipes() -> list[tuple[str, str]]:
+    from pluralign.lab.naming import RECIPES, paper_of
+
+    return [(name, f"{_first(made)} [{paper_of(made)}]") for name, made in RECIPES.items()]
 
 
 def _rules() -> list[tuple[str, str]]:
@@ -56,12 +63,13 @@ def _worlds() -> list[tuple[str, str]]:
 
 def _first(kind: Any) -> str:
     """The first paragraph of a docstring, on one line."""
-    kind = kind if isinstance(kind, type) else type(kind)
+    kind = kind if isinstance(kind, type) or inspect.isfunction(kind) else type(kind)
     return " ".join((kind.__doc__ or "").strip().split("\n\n")[0].split())
 
 
 _FOUND = {
     "populations": _populations,
+    "recipes": _recipes,
     "rules": _rules,
     "utilities": _utilities,
     "people": _people,

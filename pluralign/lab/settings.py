@@ -10,9 +10,10 @@ from typing import Any
 PLAIN = (int, float, str, bool)
 
 
-def add_settings(parser: argparse.ArgumentParser, kind: type[Any], title: str) -> None:
-    """An option for every field of `kind` that a word can say; `--groups 3`, `--hard`, `--share .7 .3`."""
+def add_settings(parser: argparse.ArgumentParser, of: Any, title: str) -> None:
+    """An option for every field of a class, or of settings, that a word can say; `--groups 3`, `--hard`, `--share .7 .3`."""
     group = parser.add_argument_group(title)
+    kind = of if isinstance(of, type) else type(of)
     told = _told(kind.__doc__ or "")
     hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
@@ -20,7 +21,7 @@ def add_settings(parser: argparse.ArgumentParser, kind: type[Any], title: str) -
         if not kinds:
             continue
         flag = "--" + field.name.replace("_", "-")
-        default = None if field.default is dataclasses.MISSING else field.default
+        default = getattr(of, field.name, None)
         about = told.get(field.name, "")
         shown = f"{about} (default: {default})" if default is not None else about
         more: dict[str, Any] = {

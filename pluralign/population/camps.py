@@ -39,13 +39,17 @@ class Camps:
         utility, rule: as in Pooled.
         ridge: 1 / variance of the normal prior that draws each camp's taste to the pooled one, so that a camp
             departs from the crowd only as far as its answers say; "auto" chooses by held-out likelihood.
+        leak: share of every rater's answers that counts for all camps alike, in [0, 1), so that tastes keep what
+            raters have in common and no camp starves. A round then climbs (1 - leak) times the panel log-likelihood plus
+            leak times the mean over camps of what the camp's taste says of everybody's answers.
         hard: assign every rater to the one most likely camp in each round (k-means style), not in shares.
         restarts: starting points run side by side; the best by panel likelihood is kept.
         sweeps: at most this many EM rounds.
         tolerance: stop when a round gains less than this many nats.
 
-    Source: Kamakura and Russell (1989); McLachlan and Krishnan (2008). Chakraborty et al. (2024) use the hard
-    form for MaxMin-RLHF.
+    Source: Kamakura and Russell (1989); McLachlan and Krishnan (2008). Chakraborty et al. (2024) use the hard form for
+    MaxMin-RLHF. Leaky EM mixes the guesses of who belongs where with even ones; here the leak stays instead of
+    fading, and the sum that it climbs is watched.
     """
 
     groups: int | str = "auto"
@@ -56,10 +60,13 @@ class Camps:
     restarts: int = 8
     sweeps: int = 300
     tolerance: float = 1e-4
+    leak: float = 0.0
 
     def __post_init__(self) -> None:
         if self.groups != "auto" and (not isinstance(self.groups, int) or self.groups < 1):
             raise ValueError(f'`groups` must be a positive number of camps or "auto", got {self.groups!r}.')
+        if not 0 <= self.leak < 1:
+            raise ValueError(f"`leak` must be a share in [0, 1), got {self.leak}; 0 lets nothing leak.")
         if self.restarts < 1:
             raise ValueError(f"`restarts` must be at least 1, got {self.restarts}.")
 
@@ -115,6 +122,11 @@ class Camps:
         worth = self.utility.start(data, width=groups, generator=streams("start"))
         notes: dict[str, object] = {"groups": groups, "ridge": ridge}
         if not isinstance(worth, LinearWorth):
+            if self.leak:
+                raise ValueError(
+                    f"`leak` is for utilities that are linear in what they learn, got {self.leak} with a network; "
+                    "give leak=0 or utility=Basis()."
+                )
             eye = torch.eye(groups, dtype=torch.float64)
             worth, share, more = train(
                 worth, eye, self.rule, data, streams, learn_share=True, restarts=self.restarts
@@ -153,10 +165,14 @@ class Camps:
         start = _starts(few, pooled, groups, self.restarts, streams)
         share = torch.full(start.shape[:2], 1 / groups, dtype=torch.float64)
         if self.restarts > 2 or few is not rows:
-            taste, share, total = _em(few, start, share, pooled, ridge, self.hard, 15, self.tolerance)
+            taste, share, total = _em(
+                few, start, share, pooled, ridge, self.hard, 15, self.tolerance, self.leak
+            )
             best = total.topk(1 if few is not rows else 2).indices
             start, share = taste[best], share[best]
-        taste, share, total = _em(rows, start, share, pooled, ridge, self.hard, self.sweeps, self.tolerance)
+        taste, share, total = _em(
+            rows, start, share, pooled, ridge, self.hard, self.sweeps, self.tolerance, self.leak
+        )
         top = int(total.argmax())
         panel = torch.logsumexp(rows.log_prob(taste[top]) + share[top].log()[:, None], 0)
         return taste[top], share[top], float(panel.sum())
@@ -178,15 +194,17 @@ class Camps:
         taste, last = pooled.expand(groups, -1), -math.inf
         rater = data.rater
         for _ in range(min(self.sweeps, 60)):
+            leaked = _leaked(weight, self.leak)
             taste = crowd_wide(
-                incidence, taste, weight[:, rater], ridge=ridge, centre=pooled, sweeps=8, tolerance=1e-7
+                incidence, taste, leaked[:, rater], ridge=ridge, centre=pooled, sweeps=8, tolerance=1e-7
             )
             value = torch.from_numpy(incidence.weighted(incidence.derivatives(taste.numpy().T)[0]))
             panel = torch.zeros(groups, data.raters, dtype=torch.float64).index_add_(1, rater, value)
             share = _shares(weight, data.counts > 0)
             weight = _responsibility(panel, share, self.hard)
             total = float(torch.logsumexp(panel + share.log()[:, None], 0).sum())
-            penalised = total - ridge / 2 * float((taste - pooled).square().sum())
+            penalised = (1 - self.leak) * total + self.leak * float(panel.sum()) / groups
+            penalised -= ridge / 2 * float((taste - pooled).square().sum())
             if penalised - last < max(self.tolerance, 1e-5 * abs(total)):
                 break
             last = penalised
@@ -223,6 +241,11 @@ def _responsibility(panel: Float[Tensor, "*S G R"], share: Float[Tensor, "*S G"]
     return torch.softmax(log, -2)
 
 
+def _leaked(weight: Float[Tensor, "*S G R"], leak: float) -> Float[Tensor, "*S G R"]:
+    """The guesses of who is in which camp, mixed with even ones."""
+    return weight if not leak else (1 - leak) * weight + leak / weight.shape[-2]
+
+
 def _shares(weight: Float[Tensor, "*S G R"], present: Tensor) -> Float[Tensor, "*S G"]:
     """Shares of the camps; one pseudo-rater spread over all keeps a camp from dying of rounding."""
     mass = (weight * present.to(weight)).sum(-1)
@@ -238,6 +261,7 @@ def _em(
     hard: bool,
     sweeps: int,
     tolerance: float,
+    leak: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     starts, groups, width = taste.shape
     present = torch.bincount(rows.rater, minlength=rows.raters) > 0
@@ -251,7 +275,8 @@ def _em(
         panel = rows.by_rater(rows.weighted(value)).reshape(starts, groups, -1)
         log = panel + share.log()[..., None]
         gap = taste - pooled
-        total = (torch.logsumexp(log, 1) * present).sum(1) - ridge / 2 * gap.square().sum((1, 2))
+        total = (1 - leak) * (torch.logsumexp(log, 1) * present).sum(1) + leak * panel.sum((1, 2)) / groups
+        total = total - ridge / 2 * gap.square().sum((1, 2))
         worse = total < old_total - 1e-6 * old_total.abs().nan_to_num(1.0, posinf=1.0)
         if bool(worse.any()) and not hard and sweep:
             # A Newton step went too far: go half the way back and look again.
@@ -267,6 +292,7 @@ def _em(
         old, old_total = taste, total
         weight = _responsibility(panel, share, hard)
         share = _shares(weight, present)
+        weight = _leaked(weight, leak)
         mine = rows.weighted(weight.reshape(starts * groups, -1)[:, rows.rater])
         gradient = (mine[..., None] * slope).reshape(starts * groups, -1) @ x
         # The curvature is most of the work and changes little: between two looks at it, steps are Newton's but for that.

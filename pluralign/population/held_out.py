@@ -67,6 +67,19 @@ def some(data: Comparisons, streams: Streams, most: int = ENOUGH) -> Comparisons
     return data.take(mine[data.rater])
 
 
+def some_of_both(
+    data: Comparisons, held: Comparisons, streams: Streams, most: int = ENOUGH
+) -> tuple[Comparisons, Comparisons]:
+    """`some` answers, and the held-out answers of the same raters: others would be judged as strangers."""
+    kept = some(data, streams, most)
+    if kept is data:
+        return data, held
+    assert kept.rater_ids is not None
+    assert held.rater_ids is not None
+    left = {name for name, count in zip(kept.rater_ids, kept.counts.tolist()) if count}
+    return kept, held.take(torch.tensor([name in left for name in held.rater_ids])[held.rater])
+
+
 def log_loss(belief: Belief, data: Comparisons) -> Float[Tensor, " R"]:
     """Each rater's mean log loss in nats on the decided answers of `data`; NaN for raters without any."""
     share = belief.predict(data).clamp_min(1e-12)
@@ -99,12 +112,7 @@ def held_out_losses(
     little about which of two settings is better.
     """
     if held is not None:
-        kept = some(data, streams, most)
-        if kept is not data:  # raters who were left out would be judged as strangers
-            assert kept.rater_ids is not None
-            assert held.rater_ids is not None
-            left = {name for name, count in zip(kept.rater_ids, kept.counts.tolist()) if count}
-            held = held.take(torch.tensor([name in left for name in held.rater_ids])[held.rater])
+        kept, held = some_of_both(data, held, streams, most)
         return torch.stack([log_loss(fit(kept), held) for fit in candidates.values()])
     repeats = min(4, -(-FEW // max(len(data), 1)))
     found = []

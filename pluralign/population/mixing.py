@@ -13,6 +13,7 @@ from pluralign.population.pooled import common_taste
 from pluralign.population.rows import Rows
 from pluralign.population.simplex import Simplex, concentration_of
 from pluralign.population.wide import Incidence, is_wide, loadings
+from pluralign.utility.ideal import Squares
 from pluralign.utility.linear import LinearWorth
 
 STIFF = 30.0  # squares of an ideal point are the metric, which raters share unless their answers insist
@@ -63,7 +64,7 @@ def mixed(
     incidence = Incidence.of(data, full, rule)
     stiffness = np.full((full.width, 1 + corners), ridge)
     stiffness[:, 0] = min(ridge, 1.0)
-    if full.lift is not None:
+    if isinstance(full.lift, Squares):
         stiffness[-len(full.lift.scale) :, 1:] *= STIFF
     matrix = torch.cat([common[:, None], start - common[:, None]], 1)
     alpha = torch.full((corners,), 1.0 if concentration is None else float(concentration)).double()

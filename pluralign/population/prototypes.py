@@ -12,7 +12,7 @@ from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.camps import Camps
-from pluralign.population.held_out import choose
+from pluralign.population.held_out import choose, some_of_both
 from pluralign.population.mixing import mixed
 from pluralign.population.pooled import common_taste, need_answers
 from pluralign.population.prior import Atoms
@@ -86,18 +86,30 @@ class Prototypes:
                 f'{self.prototypes}; give fewer, or prototypes="auto".'
             )
         sizes = [k for k in SIZES if k <= present] if self.prototypes == "auto" else [int(self.prototypes)]
-        ridge = MIDDLE if self.ridge == "auto" else float(self.ridge)
+        ridge = middle = MIDDLE if self.ridge == "auto" else float(self.ridge)
         draft = replace(self, rounds=min(self.rounds, 8), draws=min(self.draws, 64))
+        drafted = data  # one part for all choices, so that each number of prototypes is started once
+        if held is not None:
+            drafted, held = some_of_both(data, held, streams.below("drafted"), DRAFTED)
+        starts: dict[
+            tuple[int, int], tuple[Comparisons, Tensor]
+        ] = {}  # the part is kept: its id stays its own
+
+        def begin(part: Comparisons, worth: LinearWorth, count: int) -> Tensor:
+            if (id(part), count) not in starts:
+                found = corners(part, worth, self.utility, self.rule, streams.below(count), count, middle)
+                starts[id(part), count] = (part, found)
+            return starts[id(part), count][1]
 
         def candidate(
             count: int, ridge: float, concentration: float | str
         ) -> Callable[[Comparisons], Belief]:
             settings = replace(draft, concentration=concentration)
-            return lambda part: settings._fit(part, streams.below(count), count, ridge)
+            return lambda part: settings._fit(part, streams.below(count), count, ridge, begin)
 
         count, choice = choose(
             {k: candidate(k, ridge, self.concentration) for k in sizes},
-            data,
+            drafted,
             streams.below("prototypes"),
             held,
             cautious=CAUTION,
@@ -107,14 +119,14 @@ class Prototypes:
         linear = isinstance(self.utility.start(data, width=count, generator=streams("start")), LinearWorth)
         if self.ridge == "auto" and linear:  # a network has its own way to keep weights small
             options = {r: candidate(count, r, self.concentration) for r in RIDGES}
-            ridge, choice = choose(options, data, streams.below("ridge"), held, most=DRAFTED)
+            ridge, choice = choose(options, drafted, streams.below("ridge"), held, most=DRAFTED)
             notes["ridge_table"] = choice.table
         settings = self
         if self.concentration == "auto" and linear and count > 1:
             names: tuple[float | str, ...] = ("learned", CORNERED)
             picked, choice = choose(
                 {c: candidate(count, ridge, c) for c in names},
-                data,
+                drafted,
                 streams.below("concentration"),
                 held,
                 most=DRAFTED,
@@ -124,7 +136,14 @@ class Prototypes:
         found = settings._fit(data, streams.below(count), count, ridge)
         return replace(found, settings=self, diagnostics={**found.diagnostics, **notes})
 
-    def _fit(self, data: Comparisons, streams: Streams, count: int, ridge: float) -> Belief:
+    def _fit(
+        self,
+        data: Comparisons,
+        streams: Streams,
+        count: int,
+        ridge: float,
+        begin: Callable[[Comparisons, LinearWorth, int], Tensor] | None = None,
+    ) -> Belief:
         worth = self.utility.start(data, width=count, generator=streams("start"))
         notes: dict[str, object] = {"prototypes": count, "ridge": ridge}
         fixed = None if self.concentration in ("auto", "learned") else float(self.concentration)
@@ -133,7 +152,11 @@ class Prototypes:
             worth, _, more = train(cast(MLPWorth, worth), dirichlet_grid(alpha, 64), self.rule, data, streams)
             prior = Simplex(torch.eye(count).double(), alpha, self.draws if count > 1 else 1)
             return self._belief(data, worth, prior, {**notes, **more})
-        start = corners(data, worth, self.utility, self.rule, streams, count, ridge)
+        start = (
+            begin(data, worth, count)
+            if begin
+            else corners(data, worth, self.utility, self.rule, streams, count, ridge)
+        )
         found = mixed(
             data,
             worth,

@@ -1,10 +1,10 @@
 """Tastes as convex mixes of a few corners: the prior of prototype models, and Bayes' rule for the mixing weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import scipy.special
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pluralign.choice import ChoiceRule
@@ -16,6 +16,7 @@ from pluralign.population.rows import Rows, likelihood
 
 TINY = 1e-12  # a share below is none
 ROUNDS = 3  # rounds in which the draws move towards the posterior
+NEAR = 1e-3  # log-units that a mode may miss: draws around it need no more
 LOOSE = 1.5  # draws are spread this much wider than the posterior looks, so that none of it is missed
 
 
@@ -118,12 +119,12 @@ def modes(
     # Towards a corner the density has no end; the floor says that beyond e^-5 a share is as good as none.
     floor = 0.04 * eye
 
-    def value(y: Tensor) -> Tensor:
+    def value(rows: Rows, y: Tensor) -> Tensor:
         w = torch.softmax(y @ frame.T, -1)
         log = torch.log_softmax(y @ frame.T, -1) @ concentration
         return own_log_prob(rows, w[None])[0] + log - 0.02 * y.square().sum(1)
 
-    def slopes(y: Tensor) -> tuple[Tensor, Tensor]:
+    def slopes(rows: Rows, y: Tensor) -> tuple[Tensor, Tensor]:
         w = torch.softmax(y @ frame.T, -1)
         turn = (torch.diag_embed(w) - w[:, :, None] * w[:, None]) @ frame  # dw/dy, (R, K, Y)
         gradient = (concentration - total * w) @ frame - 0.04 * y
@@ -144,22 +145,42 @@ def modes(
         return gradient, curvature
 
     y = torch.log(start.clamp_min(1e-4)) @ frame
-    best = value(y)
+    best = value(rows, y)
     damp = torch.zeros(len(y)).to(y)
+    who, some = torch.arange(len(y)), rows  # raters on their way; a few take many more sweeps than most
     for _ in range(sweeps):
-        gradient, curvature = slopes(y)
-        step = solve(curvature + damp[:, None, None] * eye, gradient)
+        here, last, hold = y[who], best[who], damp[who]
+        gradient, curvature = slopes(some, here)
+        step = solve(curvature + hold[:, None, None] * eye, gradient)
         length = step.norm(dim=1, keepdim=True)
         step = step * (4 / length.clamp_min(4))  # at most four log-units at once
-        new = value(y + step)
-        good = new >= best - 1e-12 * best.abs()
-        gain = float(torch.where(good, new - best, 0.0).max())
-        y = torch.where(good[:, None], y + step, y)
-        best = torch.where(good, new, best)
-        damp = torch.where(good, damp / 4, (4 * damp).clamp_min(0.1))
-        if gain < 1e-9 and bool((good | (length[:, 0] < 1e-6)).all()):
+        new = value(some, here + step)
+        good = new >= last - 1e-12 * last.abs()
+        y[who] = torch.where(good[:, None], here + step, here)
+        best[who] = torch.where(good, new, last)
+        damp[who] = torch.where(good, hold / 4, (4 * hold).clamp_min(0.1))
+        moving = ~good | (length[:, 0] > NEAR)
+        if not bool(moving.any()):
             break
-    return y, slopes(y)[1]
+        if 2 * int(moving.sum()) < len(who):
+            who, some = who[moving], of_raters(some, moving)
+    return y, slopes(rows, y)[1]
+
+
+def of_raters(rows: Rows, mine: Bool[Tensor, " R"]) -> Rows:
+    """The rows of some raters, who are numbered anew."""
+    keep = mine[rows.rater]
+    pick = lambda x: None if x is None else x[keep]
+    return replace(
+        rows,
+        x=rows.x[keep],
+        label=rows.label[keep],
+        rater=(mine.cumsum(0) - 1)[rows.rater[keep]],
+        weight=pick(rows.weight),
+        absent=pick(rows.absent),
+        raters=int(mine.sum()),
+        order=rows.order[keep],
+    )
 
 
 def concentration_of(
