@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from pluralign import recipes
+from pluralign import diagnose, recipes
 from pluralign.data import Comparisons, Items
 from pluralign.metrics import adjusted_rand
 from pluralign.population import Belief, PopulationModel
@@ -57,6 +57,8 @@ def test_a_recipe_fits_and_names_its_paper(name):
     belief = model.fit(data, seed=0)
     assert isinstance(belief, Belief)
     assert bool(torch.isfinite(belief.predict(data)).all())
+    assert len(belief.voices()) >= 1
+    assert str(diagnose(belief, data, control=False))
     told = inspect.getdoc(RECIPES[name]) or ""
     source = told[told.index("Source:") :]
     assert re.search(r"arXiv \d{4}\.\d{4,5}", source), source

@@ -24,6 +24,7 @@ from pluralign.metrics.diagnostics import diagnose
 from pluralign.metrics.evaluation import Table, evaluate
 from pluralign.population import Belief, Draws, load
 from pluralign.utility import MLP, Basis, Ideal, Linear
+from pluralign.utility.scores import Nonlinear
 
 Answers = Literal["auto", "comparisons", "votes"]
 UTILITIES: dict[str, type[Any]] = {"basis": Basis, "ideal": Ideal, "linear": Linear, "mlp": MLP}
@@ -218,7 +219,9 @@ def write_report(run: str | Path) -> Path:
     said += [diagnosis["verdict"]] if diagnosis else []
     report.verdict(headline, said, facts.get("warnings", ()))
     names = taste_names(belief, facts["features"])
-    if len(names) <= _TASTES:
+    if len(names) <= _TASTES and not isinstance(
+        belief.worth, Nonlinear
+    ):  # numbers of a network are no weights
         head = ["weight of", *(f"{n}: {float(w):.0%}" for n, w in zip(voices.names, voices.weight))]
         rows = [[name, *(f"{float(z):+.2f}" for z in voices.z[:, k])] for k, name in enumerate(names)]
         report.section(

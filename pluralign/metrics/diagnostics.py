@@ -17,6 +17,7 @@ from pluralign.metrics.estimate import Estimate, bootstrap
 from pluralign.population import Atoms, Belief, PopulationModel
 from pluralign.population.held_out import hold_out, some
 from pluralign.streams import Seed, Streams
+from pluralign.utility.scores import AtTastes
 
 ENOUGH = 20_000  # answers by which a belief is asked; more would cost time and change no sentence
 ACTIVE = (
@@ -156,7 +157,8 @@ def effective_camps(belief: Belief, seed: Seed = 0) -> float:
     """
     if not belief.draws.raters:
         return 1.0
-    z, centre = belief.draws.z, belief.voices(seed=seed).z
+    voices = belief.voices(seed=seed)
+    z, centre = belief.draws.z, voices.worth.z if isinstance(voices.worth, AtTastes) else voices.z
     every = max(1, len(z) * belief.draws.raters // 1_000_000)
     draws = belief.draws.take(torch.arange(0, belief.draws.raters, every))
     z = draws.z[:, :1] if draws.shared else draws.z
