@@ -20,7 +20,8 @@ class WorldVectorEnv(VectorEnv):
 
     An episode that ends is reset within the same step: its last observation is in `info["final_obs"]`, its
     last info in `info["final_info"]`. `info["factors"]` (N, F) always belongs to the step just taken, ended
-    or not, so that a sum over steps misses none.
+    or not, so that a sum over steps misses none. Where a simulation becomes unstable the episode terminates:
+    the step did not happen, its factors are 0, `info["lost"]` (N,) says which, and `lost` counts such episodes.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 - gymnasium's convention
@@ -58,6 +59,7 @@ class WorldVectorEnv(VectorEnv):
         self._streams: list[np.random.Generator] = []
         self._elapsed = np.zeros(num_envs, dtype=np.int64)
         self._camera: Camera | None = None
+        self.lost = 0
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -92,12 +94,17 @@ class WorldVectorEnv(VectorEnv):
         if not self._streams:
             raise gymnasium.error.ResetNeeded("Call `reset` before the first `step`.")
         actions = applied(actions, self.action_space)
-        self._physics.step(actions)
+        lost = self._physics.step(actions)
         self._elapsed += 1
         factors = self.world.measure(self._physics.qpos, self._physics.qvel, actions)
         observation = self._observe()
-        done = self._elapsed >= self.max_episode_steps
+        truncated = self._elapsed >= self.max_episode_steps
+        done = truncated | lost
         info: dict[str, Any] = {"factors": factors, "_factors": np.ones(self.num_envs, dtype=bool)}
+        if lost.any():
+            factors[lost] = 0
+            self.lost += int(lost.sum())
+            info["lost"], info["_lost"] = lost, lost.copy()
         if done.any():
             ended = np.flatnonzero(done)
             final = np.full(self.num_envs, None, dtype=object)
@@ -105,10 +112,12 @@ class WorldVectorEnv(VectorEnv):
                 final[copy] = observation[copy].copy()
             info["final_obs"], info["_final_obs"] = final, done.copy()
             info["final_info"] = {"factors": np.where(done[:, None], factors, 0), "_factors": done.copy()}
+            if lost.any():
+                info["final_info"]["lost"], info["final_info"]["_lost"] = lost.copy(), lost.copy()
             info["_final_info"] = done.copy()
             self._begin(ended, {})
             observation = self._observe()
-        return observation, np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=bool), done, info
+        return observation, np.zeros(self.num_envs), lost.copy(), truncated, info
 
     def _begin(self, copies: np.ndarray, options: dict[str, Any]) -> None:
         uniform = np.array([self._streams[copy].random(self.world.draws) for copy in copies])

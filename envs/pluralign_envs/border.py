@@ -41,6 +41,8 @@ def first_state(world: World, uniform: np.ndarray, options: dict[str, Any]) -> t
         given[name] = np.asarray(options.get(name, drawn), dtype=np.float64)
         if given[name].shape != drawn.shape:
             raise ValueError(f"`{name}` must have shape {drawn.shape}, got {given[name].shape}.")
+        if not np.isfinite(given[name]).all():
+            raise ValueError(f"`{name}` must be finite, got {given[name][~np.isfinite(given[name])][0]}.")
     return given["qpos"], given["qvel"]
 
 

@@ -39,7 +39,8 @@ class Physics:
         self._state[copies, 0] = 0
         self.qpos[copies], self.qvel[copies] = qpos, qvel
 
-    def step(self, control: np.ndarray) -> None:
+    def step(self, control: np.ndarray) -> np.ndarray:
+        """Advance all copies; (N,) whether a copy's simulation became unstable. Those stay where they were."""
         self._control[:] = control[:, None]
         self._rollout.rollout(
             self._models,
@@ -51,7 +52,14 @@ class Physics:
             sensordata=self._sensors,
             skip_checks=True,
         )
-        self._state[:] = self._path[:, -1]
+        # MuJoCo restarts an unstable simulation at time 0, which the clock gives away.
+        late = self._path[:, -1, 0] - self._state[:, 0]
+        lost = np.abs(late - self.seconds) > self.model.opt.timestep / 2
+        if lost.any():
+            self._state[~lost] = self._path[~lost, -1]
+        else:
+            self._state[:] = self._path[:, -1]
+        return lost
 
     def close(self) -> None:
         self._rollout.close()

@@ -48,17 +48,18 @@ class StableVecEnv(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        observation, reward, _, truncated, info = self.env.step(self._actions)
+        observation, reward, terminated, truncated, info = self.env.step(self._actions)
+        done = terminated | truncated
         self.factors = info["factors"]
         if self._reward is not None:
             reward = self._reward(self.factors)
         self._return += reward
         self._length += 1
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        for copy in np.flatnonzero(truncated):
+        for copy in np.flatnonzero(done):
             infos[copy] = {
                 "terminal_observation": info["final_obs"][copy],
-                "TimeLimit.truncated": True,
+                "TimeLimit.truncated": bool(truncated[copy] and not terminated[copy]),
                 "factors": self.factors[copy],
                 "episode": {
                     "r": float(self._return[copy]),
@@ -66,8 +67,8 @@ class StableVecEnv(VecEnv):
                     "t": round(time.time() - self._began, 6),
                 },
             }
-        self._return[truncated], self._length[truncated] = 0, 0
-        return observation, reward.astype(np.float32), truncated, infos
+        self._return[done], self._length[done] = 0, 0
+        return observation, reward.astype(np.float32), done, infos
 
     def close(self) -> None:
         self.env.close()

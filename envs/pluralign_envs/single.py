@@ -15,7 +15,8 @@ from pluralign_envs.world import World
 class WorldEnv(gymnasium.Env):
     """Pays no reward: `info["factors"]` (F,) says what happened in a step, raters say what it is worth.
 
-    Episodes are ended by gymnasium's TimeLimit, which `gymnasium.make` adds.
+    Episodes are ended by gymnasium's TimeLimit, which `gymnasium.make` adds; and where the simulation becomes
+    unstable: the step did not happen, its factors are 0, `info["lost"]` is true, and `lost` counts such episodes.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - gymnasium's convention
@@ -30,6 +31,7 @@ class WorldEnv(gymnasium.Env):
         self.metadata = {**self.metadata, "render_fps": round(1 / self._physics.seconds)}
         self.observation_space, self.action_space = spaces(self.world, self._physics)
         self._begun = False
+        self.lost = 0
         self._camera: Camera | None = None
 
     def reset(
@@ -46,9 +48,11 @@ class WorldEnv(gymnasium.Env):
         if not self._begun:
             raise gymnasium.error.ResetNeeded("Call `reset` before the first `step`.")
         action = applied(action, self.action_space)
-        self._physics.step(action[None])
+        lost = bool(self._physics.step(action[None])[0])
         factors = self.world.measure(self._physics.qpos[0], self._physics.qvel[0], action)
-        return self._observe(), 0.0, False, False, {"factors": factors}
+        info = {"factors": factors * 0, "lost": True} if lost else {"factors": factors}
+        self.lost += lost
+        return self._observe(), 0.0, lost, False, info
 
     def _observe(self) -> np.ndarray:
         return self.world.observe(self._physics.qpos[0], self._physics.qvel[0]).astype(np.float32)

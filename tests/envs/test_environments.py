@@ -66,6 +66,7 @@ def test_missing_graphics_name_the_package(monkeypatch):
         (lambda env: env.step([0.0]), "An action must have shape (2,), got (1,)."),
         (lambda env: env.step([0.0, np.nan]), "Actions must be finite; 1 numbers are not, first at [1]."),
         (lambda env: env.reset(options={"place": 1}), "Unknown reset options ['place']"),
+        (lambda env: env.reset(options={"qpos": [0, np.nan]}), "`qpos` must be finite, got nan."),
         (lambda env: env.reset(options={"qpos": [0]}), "`qpos` must have shape (2,), got (1,)."),
         (
             lambda _: pluralign_envs.twin("Maze"),
