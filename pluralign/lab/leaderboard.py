@@ -199,7 +199,14 @@ def _members(
             try:
                 run.stage(name, work)
                 results[name] = read_result(run.files(name), name)
-            except (ValueError, ArithmeticError, RuntimeError, LookupError, TypeError) as problem:
+            except (
+                ValueError,
+                ArithmeticError,
+                RuntimeError,
+                LookupError,
+                TypeError,
+                MemoryError,
+            ) as problem:
                 if name == "pooled":
                     run.forget()
                     raise ValueError(
@@ -229,7 +236,7 @@ def _controls(
         try:
             run.stage("shuffled_raters", work)
             controls["shuffled_raters"] = read_result(run.files("shuffled_raters"), "shuffled_raters")
-        except (ValueError, ArithmeticError, RuntimeError) as problem:
+        except (ValueError, ArithmeticError, RuntimeError, MemoryError) as problem:
             failures.append(f"the shuffled control could not be fitted: {_one_line(problem)}")
     truth = folder / "truth_share.npy"
     if truth.is_file():

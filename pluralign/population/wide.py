@@ -154,12 +154,24 @@ def directions(
         (slope.ravel(), (np.repeat(np.arange(m), per), np.arange(m * per))), (m, m * per)
     )
     each = own @ rows.shows
-    moment = (by_rater.T @ by_rater - each.T @ each).toarray()
-    if rows.basis is not None:
-        moment = rows.basis.T @ moment @ rows.basis
+    if rows.basis is None or by_rater.shape[1] <= 4 * rows.basis.shape[1]:
+        moment = (by_rater.T @ by_rater - each.T @ each).toarray()
+        moment = moment if rows.basis is None else rows.basis.T @ moment @ rows.basis
+    else:  # more options than their products can be held
+        moment = _squares(by_rater, rows.basis) - _squares(each, rows.basis)
     size = len(moment)
     _, side = scipy.linalg.eigh((moment + moment.T) / 2, subset_by_index=(size - min(count, size), size - 1))
     return torch.from_numpy(side[:, ::-1].copy())
+
+
+def _squares(sparse: scipy.sparse.csr_matrix, basis: np.ndarray, block: int = 1 << 23) -> np.ndarray:
+    """(X B)' (X B), by blocks of rows that are dense one after the other."""
+    step = max(1, block // basis.shape[1])
+    total = np.zeros((basis.shape[1], basis.shape[1]))
+    for begin in range(0, sparse.shape[0], step):
+        part = sparse[begin : begin + step] @ basis
+        total += part.T @ part
+    return total
 
 
 def loadings(

@@ -258,3 +258,25 @@ def test_solve_takes_no_step_where_nothing_is_known():
     both = solve(torch.stack([flat, torch.eye(3).double()]), torch.ones(2, 3).double())
     torch.testing.assert_close(both[1], torch.ones(3).double())
     assert torch.isfinite(both).all()
+
+
+def test_directions_are_the_same_where_options_are_many():
+    """Second moments of options, or of rows where those of options would not fit: one and the same matrix."""
+    from pluralign.population.wide import directions
+
+    draw = torch.Generator().manual_seed(0)
+    items = Items(torch.randn(40, 5, generator=draw).double())
+    slate = torch.randint(40, (120, 2), generator=draw)
+    label = torch.nn.functional.one_hot(torch.randint(2, (120,), generator=draw), 2).double()
+    data = Comparisons(items, slate, torch.arange(120) % 8, label)
+    worth = Linear(identity=False).start(data, width=None, generator=draw)
+    rows = Incidence.of(data, worth, Luce())
+    assert rows.basis.shape == (40, 5)  # 40 > 4 * 5: by rows
+    found = directions(data, rows, torch.zeros(5).double(), 2)
+    gap = torch.from_numpy(rows.basis)
+    x = gap[slate[:, 0]] - gap[slate[:, 1]]
+    push = (label[:, 0] - 0.5)[:, None] * x
+    each = torch.zeros(8, 5).double().index_add_(0, data.rater, push)
+    moment = each.T @ each - push.T @ push
+    side = torch.linalg.eigh(moment)[1].flip(1)[:, :2]
+    torch.testing.assert_close((side.T @ found).abs(), torch.eye(2).double(), atol=1e-8, rtol=0)
