@@ -148,6 +148,7 @@ def modes(
     best = value(rows, y)
     damp = torch.zeros(len(y)).to(y)
     who, some = torch.arange(len(y)), rows  # raters on their way; a few take many more sweeps than most
+    awake = torch.ones(len(y), dtype=torch.bool)  # who has arrived rests, whatever company still moves
     for _ in range(sweeps):
         here, last, hold = y[who], best[who], damp[who]
         gradient, curvature = slopes(some, here)
@@ -156,14 +157,15 @@ def modes(
         step = step * (4 / length.clamp_min(4))  # at most four log-units at once
         new = value(some, here + step)
         good = new >= last - 1e-12 * last.abs()
-        y[who] = torch.where(good[:, None], here + step, here)
-        best[who] = torch.where(good, new, last)
+        moved = good & awake
+        y[who] = torch.where(moved[:, None], here + step, here)
+        best[who] = torch.where(moved, new, last)
         damp[who] = torch.where(good, hold / 4, (4 * hold).clamp_min(0.1))
-        moving = ~good | (length[:, 0] > NEAR)
-        if not bool(moving.any()):
+        awake = awake & (~good | (length[:, 0] > NEAR))
+        if not bool(awake.any()):
             break
-        if 2 * int(moving.sum()) < len(who):
-            who, some = who[moving], of_raters(some, moving)
+        if 2 * int(awake.sum()) < len(who):
+            who, some, awake = who[awake], of_raters(some, awake), awake[awake]
     return y, slopes(rows, y)[1]
 
 
