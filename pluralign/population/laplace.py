@@ -21,15 +21,9 @@ def laplace_em(
         mean (Z,), covariance (Z, Z), mode (R, Z), curvature (R, Z, Z), rounds run, log evidence in nats.
     """
     groups: list[Bucket] = buckets(rows)
-    width = rows.width
-    eye = torch.eye(width, dtype=rows.x.dtype)
-    present = torch.bincount(rows.rater, minlength=rows.raters) > 0
+    present = rows.present
     count = int(present.sum())
-    mean = torch.zeros(width, dtype=rows.x.dtype)
-    if anchored:
-        mean[0] = 1.0
-    # A typical answer should be worth a few utils at most under the first guess.
-    guess = eye * min(1.0, 0.5 * width / max(rows.contrast, 1e-12))
+    mean, guess = first_guess(rows, anchored)
     covariance = guess
     mode: Tensor | None = None
     evidence = -torch.inf
@@ -56,6 +50,16 @@ def laplace_em(
     precision = inverse(covariance)
     mode, curvature, _ = modes(groups, rows.rule, mean, precision, rows.raters, start=mode)
     return mean, covariance, mode, curvature, done, evidence
+
+
+def first_guess(rows: Rows, anchored: bool) -> tuple[Float[Tensor, " Z"], Float[Tensor, "Z Z"]]:
+    """Mean and covariance to start from: a typical answer is worth a few utils at most."""
+    mean = torch.zeros(rows.width, dtype=rows.x.dtype)
+    if anchored:
+        mean[0] = 1.0
+    return mean, torch.eye(rows.width, dtype=rows.x.dtype) * min(
+        1.0, 0.5 * rows.width / max(rows.contrast, 1e-12)
+    )
 
 
 def quadrature_check(rows: Rows, mean: Float[Tensor, " Z"], covariance: Float[Tensor, "Z Z"]) -> Tensor:

@@ -1,11 +1,10 @@
 """Normal tastes by EM, with the normal distribution that comes nearest to each rater's posterior."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from pluralign.population.grids import inverse
+from pluralign.population.laplace import first_guess
 from pluralign.population.nearest import posteriors
 from pluralign.population.rows import Rows, buckets
 
@@ -30,21 +29,15 @@ def normal_em(
     """
     some = _some(rows)
     groups = buckets(some)
-    width = rows.width
-    eye = torch.eye(width, dtype=rows.x.dtype)
-    present = torch.bincount(some.rater, minlength=rows.raters) > 0
+    present = some.present
     count = int(present.sum())
-    mean = torch.zeros(width, dtype=rows.x.dtype)
-    if anchored:
-        mean[0] = 1.0
-    # A typical answer should be worth a few utils at most under the first guess.
-    guess = eye * min(1.0, 0.5 * width / max(rows.contrast, 1e-12))
+    mean, guess = first_guess(some, anchored)
     covariance = guess
     start, done = None, 0
     for done in range(1, rounds + 1):
         sweeps = 8 if done == 1 else 2
         middle, sharp, _ = posteriors(
-            groups, rows.rule, mean, inverse(covariance), rows.raters, start=start, sweeps=sweeps
+            groups, rows.rule, mean, inverse(covariance), some.raters, start=start, sweeps=sweeps
         )
         start = middle, sharp
         if not anchored:
@@ -58,12 +51,11 @@ def normal_em(
             break
     precision = inverse(covariance)
     if some is not rows:
-        groups, start = buckets(rows), None
-        present = torch.bincount(rows.rater, minlength=rows.raters) > 0
+        groups, start, present = buckets(rows), None, rows.present
     middle, sharp, fit = posteriors(groups, rows.rule, mean, precision, rows.raters, start=start)
     gap = middle - mean
     spread = torch.cholesky_inverse(torch.linalg.cholesky(sharp))
-    far = torch.einsum("rx,xy,ry->r", gap, precision, gap) + (spread * precision).sum((-1, -2)) - width
+    far = torch.einsum("rx,xy,ry->r", gap, precision, gap) + (spread * precision).sum((-1, -2)) - rows.width
     size = torch.logdet(precision) - torch.logdet(sharp)
     return mean, covariance, middle, sharp, done, float((fit - far / 2 + size / 2)[present].sum())
 
@@ -78,14 +70,4 @@ def _some(rows: Rows) -> Rows:
     order = order[counts[order] > 0]
     drawn = torch.zeros(rows.raters, dtype=torch.bool)
     drawn[order[: min(most, max(2, int((counts[order].cumsum(0) <= ENOUGH).sum())))]] = True
-    keep = drawn[rows.rater]
-    part = lambda value: None if value is None else value[keep]
-    return replace(
-        rows,
-        x=rows.x[keep],
-        label=rows.label[keep],
-        rater=rows.rater[keep],
-        weight=part(rows.weight),
-        absent=part(rows.absent),
-        order=rows.order[keep],
-    )
+    return rows.of_raters(drawn)

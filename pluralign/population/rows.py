@@ -1,9 +1,9 @@
 """Answers as rows of a linear model, with the derivatives of their likelihood; the inside of every convex fit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pluralign.choice import ChoiceRule, Luce
@@ -96,12 +96,32 @@ class Rows:
                 absent, x = hole, x.masked_fill(hole[..., None], 0.0)
         return Rows(x, label, data.rater[order], weight, absent, data.raters, rule, order)
 
+    def of_raters(self, mine: Bool[Tensor, " R"]) -> "Rows":
+        """The rows of some raters, who are numbered anew."""
+        keep = mine[self.rater]
+        pick = lambda x: None if x is None else x[keep]
+        return replace(
+            self,
+            x=self.x[keep],
+            label=self.label[keep],
+            rater=(mine.cumsum(0) - 1)[self.rater[keep]],
+            weight=pick(self.weight),
+            absent=pick(self.absent),
+            raters=int(mine.sum()),
+            order=self.order[keep],
+        )
+
     @property
     def width(self) -> int:
         return self.x.shape[-1]
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @property
+    def present(self) -> Bool[Tensor, " R"]:
+        """Who has answered at all."""
+        return torch.bincount(self.rater, minlength=self.raters) > 0
 
     @property
     def contrast(self) -> float:

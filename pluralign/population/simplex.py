@@ -1,10 +1,10 @@
 """Tastes as convex mixes of a few corners: the prior of prototype models, and Bayes' rule for the mixing weights."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import scipy.special
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from pluralign.choice import ChoiceRule
@@ -165,24 +165,8 @@ def modes(
         if not bool(awake.any()):
             break
         if 2 * int(awake.sum()) < len(who):
-            who, some, awake = who[awake], of_raters(some, awake), awake[awake]
+            who, some, awake = who[awake], some.of_raters(awake), awake[awake]
     return y, slopes(rows, y)[1]
-
-
-def of_raters(rows: Rows, mine: Bool[Tensor, " R"]) -> Rows:
-    """The rows of some raters, who are numbered anew."""
-    keep = mine[rows.rater]
-    pick = lambda x: None if x is None else x[keep]
-    return replace(
-        rows,
-        x=rows.x[keep],
-        label=rows.label[keep],
-        rater=(mine.cumsum(0) - 1)[rows.rater[keep]],
-        weight=pick(rows.weight),
-        absent=pick(rows.absent),
-        raters=int(mine.sum()),
-        order=rows.order[keep],
-    )
 
 
 def concentration_of(
