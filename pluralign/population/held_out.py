@@ -131,14 +131,15 @@ def choose(
     held: Comparisons | None = None,
     *,
     cautious: float = 0.0,
+    worthwhile: float = WORTHWHILE,
     most: int = ENOUGH,
 ) -> tuple[Name, Choice]:
     """The candidate with the smallest held-out log loss, macro-averaged over raters.
 
     `held` are answers set aside by the caller; by default a part of `data` is (see `hold_out`).
     `cautious` (standard errors) takes the first candidate, the simplest put first, that is not worse than the best
-    by more than so many standard errors of the paired difference, or that misses less than 3 % of what the best
-    gains over the simplest: complexity must earn its place. `most` bounds the answers that candidates are fitted to.
+    by more than so many standard errors of the paired difference, or that misses less than `worthwhile` (a share) of
+    what the best gains over the simplest: complexity must earn its place. `most` bounds the answers that candidates are fitted to.
     """
     names = list(candidates)
     if len(names) == 1:
@@ -153,7 +154,7 @@ def choose(
     error = gap.std(1, correction=1) / gap.shape[1] ** 0.5 if gap.shape[1] > 1 else torch.zeros(len(names))
     pick = best
     if cautious:
-        little = WORTHWHILE * float(mean[0] - mean[best])
+        little = worthwhile * float(mean[0] - mean[best])
         allowed = [max(cautious * float(e), little) for e in error]
         pick = next(k for k in range(len(names)) if float(gap[k].mean()) <= allowed[k])
     table = tuple((str(n), float(m), float(e)) for n, m, e in zip(names, mean, error))

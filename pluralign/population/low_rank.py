@@ -24,7 +24,7 @@ from pluralign.streams import Seed, Streams
 from pluralign.utility import Linear, Utility, Worth
 from pluralign.utility.linear import LinearWorth
 
-RANKS = (0, 1, 2, 4, 8, 12)
+RANKS = (0, 1, 2, 4, 8, 12, 16)
 SIZES = (1, 2, 4, 8, 12)  # corners, for weights on the simplex
 RIDGES = (0.3, 3.0)
 MIDDLE = 1.0  # the ridge under which the rank is chosen
@@ -99,7 +99,7 @@ class LowRank:
             return lambda part: solve(part, rank, 0 if free else 1, ridge)
 
         drafts = {q: draft(q) for q in self._ranks(data, worth)}
-        rank, choice = choose(drafts, data, streams.below("rank"), held, cautious=CAUTION)
+        rank, choice = choose(drafts, data, streams.below("rank"), held, cautious=CAUTION, worthwhile=0.0)
         notes["rank_table"] = choice.table
         # Where raters were shown extremes, the start knows more than the answers given what was shown.
         ridges = RIDGES if self.ridge == "auto" else (ridge,)
