@@ -103,6 +103,7 @@ def fit(
         return {
             "seconds": seconds,
             "features": list(train.options.names),
+            "width": train.options.rows.shape[-1],
             "answers": len(train),
             "raters": int((train.counts > 0).sum()),
             "diagnostics": names,
@@ -262,11 +263,20 @@ def _training(source: Folder) -> tuple[Comparisons, Comparisons | None]:
 
 
 def _same_features(facts: Mapping[str, Any], data: Comparisons) -> None:
-    if list(data.options.names) != list(facts["features"]):
-        lost = [n for n in facts["features"] if n not in data.options.names] or ["(another order)"]
+    """Raise where options are described otherwise than in training; features without names are known by number."""
+    wanted, given = list(facts["features"]), list(data.options.names)
+    width, got = facts.get("width", len(wanted)), data.options.rows.shape[-1]
+    lost = [name for name in wanted if name not in given] if given else []
+    if width != got or lost:
+        first = f"; the first that is missing is {lost[0]!r}" if lost else ""
         raise ValueError(
-            f"the options must have the features of the training answers ({len(facts['features'])}), got "
-            f"{len(data.options.names)}; first that is missing: {lost[0]!r}."
+            f"the options must have the {width} features of the training answers, got {got}{first}; give the same "
+            "columns in the same order."
+        )
+    if wanted and given and wanted != given:
+        raise ValueError(
+            "the features of the options must stand in the order of the training answers, "
+            f"{', '.join(wanted[:8])}; they are {', '.join(given[:8])}: order the columns alike."
         )
 
 

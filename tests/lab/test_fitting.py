@@ -8,8 +8,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import pluralign
+from pluralign.data import Comparisons, Items, write
 from pluralign.lab.fitting import adapt_run, evaluate_run, fit
 from pluralign.lab.listing import KINDS, listing
 from pluralign.lab.simulate import Simulate
@@ -75,8 +77,34 @@ def test_new_raters_are_placed_in_their_camp(run, tmp_path):
 
 def test_other_features_are_refused(run, tmp_path):
     Simulate(raters=3, answers=3, options=5, features=2).write(tmp_path / "other")
-    with pytest.raises(ValueError, match=r"first that is missing: 'x2'"):
+    with pytest.raises(ValueError, match=r"first that is missing is 'x2'"):
         adapt_run(run, tmp_path / "other")
+
+
+def test_features_without_names_are_known_by_their_number(tmp_path):
+    draw = torch.Generator().manual_seed(0)
+    plain = Items(torch.randn(12, 3, generator=draw))
+    named = dataclasses.replace(plain, names=("a", "b", "c"))
+    turned = dataclasses.replace(plain, names=("b", "a", "c"))
+    wide = Items(torch.randn(12, 4, generator=draw))
+    slate = torch.randint(12, (60, 2), generator=draw)
+    slate[:, 1] = torch.where(slate[:, 0] == slate[:, 1], (slate[:, 1] + 1) % 12, slate[:, 1])
+    rater, label = torch.arange(60) % 6, torch.eye(2)[torch.randint(2, (60,), generator=draw)]
+    for name, items in {"plain": plain, "named": named, "turned": turned, "wide": wide}.items():
+        write(Comparisons(items, slate, rater, label), tmp_path / name)
+    quick = {"ridge": 1.0}
+    first = fit("pooled", tmp_path / "plain", tmp_path / "first", quick)
+    other = fit("pooled", tmp_path / "named", tmp_path / "other", quick)
+    assert len(evaluate_run(first, tmp_path / "named"))
+    assert len(evaluate_run(other, tmp_path / "plain"))
+    with pytest.raises(
+        ValueError, match="must have the 3 features of the training answers, got 4; give the same"
+    ):
+        evaluate_run(first, tmp_path / "wide")
+    with pytest.raises(
+        ValueError, match="must stand in the order of the training answers, a, b, c; they are b"
+    ):
+        evaluate_run(other, tmp_path / "turned")
 
 
 def test_a_split_is_honoured(tmp_path, camps_folder):
