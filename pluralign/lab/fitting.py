@@ -238,8 +238,9 @@ def write_report(run: str | Path) -> Path:
             "What no fit of this kind can tell: "
             + " ".join(t[0].upper() + t[1:] for t in diagnosis["gauges"]),
         )
-    notes = [(k, f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in facts["diagnostics"].items()]
-    report.section("About the fit", pairs([*notes, ("shrinkage", f"{belief.shrinkage:.3f}")]))
+    told = {**facts["diagnostics"], "shrinkage": belief.shrinkage}
+    notes = [(k, f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in told.items()]
+    report.section("About the fit", pairs(notes))
     report.section(
         "What was run",
         pairs([(k, v) for k, v in facts["lines"]]),
