@@ -244,19 +244,20 @@ def planted(seeds: int, only: list[str], some: list[str]) -> dict[str, Any]:
         pooled = [r["pooled"] for r in runs]
         accuracy = np.array([m["accuracy"] for m in mine])
         bayes = np.array([r["bayes"]["accuracy"] for r in runs])
-        gap = accuracy - bayes
-        gain = np.array([m["accuracy"] - p["accuracy"] for m, p in zip(mine, pooled)])
+        people = [m["raters"] for m in mine]
+        gains = [m["raters"] - p["raters"].reindex(m["raters"].index) for m, p in zip(mine, pooled)]
         out.append(
             {
                 "population": row.population,
                 "raters": row.raters,
                 "chosen": [r["chosen"] for r in runs],
-                "accuracy": [float(accuracy.mean()), _error(accuracy, [m["error"] for m in mine])],
+                "seeds": len(runs),
+                "accuracy": [float(accuracy.mean()), *_interval(people)],
                 "log_loss": float(np.mean([m["log_loss"] for m in mine])),
                 "bayes": [float(bayes.mean()), float(np.mean([r["bayes"]["log_loss"] for r in runs]))],
                 "published_or_baseline": row.best,
-                "below_bayes": [float(-gap.mean()), _error(gap, [0.0])],
-                "above_pooled": [float(gain.mean()), _error(gain, [0.0])],
+                "below_bayes": float((bayes - accuracy).mean()),
+                "above_pooled": [float(np.mean([g.mean() for g in gains])), *_interval(gains)],
                 "bar": _bar(row.best, float(bayes.mean())),
                 "met": bool(accuracy.mean() >= _bar(row.best, float(bayes.mean()))),
                 "members": {
@@ -297,15 +298,21 @@ def _score(found: dict[str, Any], raters: str) -> dict[str, float]:
     rows = found["people"][(found["people"].raters == who) & (found["people"].answers == count)]
     return {
         "accuracy": float(rows.accuracy.mean()),
-        "error": float(rows.accuracy.std(ddof=1) / max(1, len(rows)) ** 0.5),
+        "raters": rows.set_index("rater_id").accuracy,
         "log_loss": float(rows.log_loss.mean()),
         "seconds": found["seconds"],
     }
 
 
-def _error(values: Any, within: list[float]) -> float:
-    """Standard error of a mean over seeds; of one seed, that over its raters."""
-    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else float(within[0])
+def _interval(seeds: list[Any], times: int = 2000) -> tuple[float, float]:
+    """95 % of a mean over seeds and raters: seeds are drawn again, and the raters of each."""
+    import numpy as np
+
+    draw = np.random.default_rng(0)
+    values = [s.to_numpy() for s in seeds]
+    own = np.stack([v[draw.integers(len(v), size=(times, len(v)))].mean(1) for v in values], 1)  # (times, seeds)
+    means = own[np.arange(times)[:, None], draw.integers(len(values), size=(times, len(values)))].mean(1)
+    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
 def _show(name: str, cells: dict[tuple[str, str], list[dict[str, Any]]]) -> None:
