@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from pluralign.lab.choosing import Chosen
+from pluralign.lab.choosing import Chosen, compare
 from pluralign.lab.protocol import Result
 
 CONTROLS = ("shuffled_raters", "oracle")
@@ -42,15 +42,29 @@ def verdict(
             )
     else:
         row = held.loc[chosen.name]
-        sure = any(_against(table, chosen.name, group)["low"] > 0 for group in where if group[0] != "items")
+        people = [group for group in where if group[0] != "items"]
+        sure = any(_against(table, chosen.name, group)["low"] > 0 for group in people)
+        if sure and "shuffled_raters" in results and not _knows(results, chosen.name, people):
+            sure = False
+            notes.append(
+                f"{say(chosen.name)} gains over pooled, but not clearly over the same model with raters shuffled: the "
+                "gain need not come from knowing the rater."
+            )
         said.append(
             f"Use {say(chosen.name)}: raters differ, and telling them apart pays."
             if sure
             else f"{say(chosen.name).capitalize()}, by a hair: raters hardly differ, and pooled may do as well."
         )
-        if not sure:
+        if not any(_against(table, chosen.name, group)["low"] > 0 for group in people):
             notes.append(
                 f"{say(chosen.name)} was best on held-out answers, but on the test answers its gain over pooled is not clear."
+            )
+        silent = _against(table, chosen.name, ("unseen", "0")) if _has(table, ("unseen", "0")) else None
+        if silent is not None and silent["high"] < 0:
+            notes.append(
+                f"of people without a single answer pooled predicts more: {say(chosen.name)} loses {-silent['value']:.3f} nats "
+                f"per answer there ({-silent['high']:.3f} to {-silent['low']:.3f}). What people were asked says something of them "
+                "(they chose it, or the pairs were made from their votes); ask one question, or serve strangers by pooled."
             )
         said.append(
             f"On held-out answers {say(chosen.name)} gains {row.gain:.4f} nats per answer over pooled (standard error "
@@ -94,6 +108,20 @@ def _against(
         "raters": group[0],
         "answers": group[1],
     }
+
+
+def _has(table: pd.DataFrame, group: tuple[str, str]) -> bool:
+    return bool(((table.raters == group[0]) & (table.answers == group[1])).any())
+
+
+def _knows(results: dict[str, Result], name: str, groups: list[tuple[str, str]]) -> bool:
+    """Whether a member clearly beats its like to whom raters were shuffled, in any group."""
+    gain = compare(results[name], results["shuffled_raters"])
+    gain = gain[gain.metric == "log_loss"]
+    return any(
+        bool((gain[(gain.raters == raters) & (gain.answers == answers)].difference_low > 0).any())
+        for raters, answers in groups
+    )
 
 
 def _sentence(table: pd.DataFrame, name: str, group: tuple[str, str], most: int) -> str | None:

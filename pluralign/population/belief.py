@@ -111,11 +111,13 @@ class Belief:
         """Expected worth in utils of each option to each rater; only differences within a row mean anything."""
         if not isinstance(self.worth, Nonlinear):
             return draws.mean @ self.worth.basis(options).T
-        rows = [
-            AtTastes(self.worth, draws.z[:, r]).basis(options) @ draws.weight[:, r]
-            for r in range(draws.raters)
+        size = max(1, (AT_ONCE >> 4) // max(1, len(draws.z) * len(options)))
+        pieces = [
+            torch.einsum("nsr,sr->rn", seen.unflatten(1, z.shape[:2]), weight)
+            for z, weight in zip(draws.z.split(size, 1), draws.weight.split(size, 1), strict=True)
+            for seen in [AtTastes(self.worth, z.flatten(0, 1)).basis(options)]
         ]
-        return torch.stack(rows)
+        return torch.cat(pieces) if pieces else draws.z.new_zeros(0, len(options))
 
     def sample(self, count: int, seed: Seed = 0) -> Float[Tensor, "count Z"]:
         """Tastes of `count` new raters from the fitted population."""
@@ -151,6 +153,8 @@ class Belief:
         mass = mass.to(z) / len(mass)
         metric = torch.eye(z.shape[1]).to(z)
         centre, share = cluster(z, mass, metric, count or 4, generator=Streams.of(seed)("voices"))
+        order = share.argsort(descending=True)
+        centre, share = centre[order], share[order]
         if isinstance(self.worth, Nonlinear):
             return Voices(AtTastes(self.worth, centre), torch.eye(len(centre)).to(centre), share)
         return Voices(self.worth, centre, share)

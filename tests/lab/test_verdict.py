@@ -1,0 +1,55 @@
+"""The words of a verdict follow its figures: what shuffled raters gain too is not knowledge of raters."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pluralign.lab.choosing import choose_member, compare
+from pluralign.lab.protocol import Result
+from pluralign.lab.verdict import verdict
+
+GROUPS = (("seen", "all"), ("unseen", "0"), ("unseen", "all"))
+ABOUT = {"warnings": [], "most": 16}
+
+
+def member(name: str, seen: float, silent: float, unseen: float) -> Result:
+    """Log losses of 200 raters about .6 less what the member gains in each group; the same luck for every member."""
+    draw = np.random.default_rng(0)
+    people = []
+    for (raters, answers), gain in zip(GROUPS, (seen, silent, unseen), strict=True):
+        loss = 0.6 + 0.1 * draw.standard_normal(200) - gain * (1 + 0.1 * draw.standard_normal(200))
+        ids = [f"{raters} {r}" for r in range(200)]
+        frame = pd.DataFrame({"raters": raters, "answers": answers, "rater_id": ids, "log_loss": loss})
+        people.append(frame.assign(accuracy=1 - loss, brier=loss / 2, n=10))
+    every = pd.concat(people, ignore_index=True)
+    none = pd.DataFrame()
+    return Result(name, none, every, none, every[every.raters == "seen"][["rater_id", "log_loss"]], {})
+
+
+def told(camps: Result, shuffled: Result) -> dict:
+    pooled = member("pooled", 0.0, 0.0, 0.0)
+    results = {"pooled": pooled, "camps": camps, "shuffled_raters": shuffled}
+    rows = [compare(result, pooled, samples=200).assign(population=name) for name, result in results.items()]
+    table = pd.concat(rows, ignore_index=True).assign(value=0.7)
+    chosen = choose_member({"pooled": pooled, "camps": camps})
+    return verdict(table, chosen, results, ABOUT, [])
+
+
+@pytest.mark.parametrize(
+    ("shuffled", "words"),
+    [(0.0, "Use camps: raters differ, and telling them apart pays."), (0.1, "Camps, by a hair")],
+)
+def test_a_gain_that_shuffled_raters_have_too_is_not_called_knowledge(shuffled, words):
+    found = told(member("camps", 0.1, 0.1, 0.1), member("shuffled_raters", *[shuffled] * 3))
+    assert found["words"][0].startswith(words)
+    assert any("need not come from knowing the rater" in note for note in found["warnings"]) == (shuffled > 0)
+
+
+def test_strangers_that_are_better_served_by_pooled_are_told():
+    nothing = member("shuffled_raters", 0.0, 0.0, 0.0)
+    loses = told(member("camps", 0.1, -0.05, 0.1), nothing)
+    gains = told(member("camps", 0.1, 0.05, 0.1), nothing)
+    said = [note for note in loses["warnings"] if note.startswith("of people without a single answer")]
+    assert len(said) == 1
+    assert "loses 0.05" in said[0]
+    assert not any("without a single answer" in note for note in gains["warnings"])
