@@ -27,7 +27,7 @@ from pluralign.utility.mlp import MLPWorth
 SIZES = (1, 2, 3, 4, 6)
 RIDGES = (0.02, 0.2, 2.0, 10.0)
 MIDDLE = 2.0  # the ridge under which the number of prototypes is chosen
-CORNERED = 0.05  # the concentration of raters who sit at corners, which learning approaches too slowly
+CORNERED = (0.2, 0.05)  # concentrations of raters near corners and at them, which learning approaches too slowly
 DRAFTED = 20_000  # answers by which settings are chosen
 CAUTION = 1.0  # standard errors by which more prototypes must be better than fewer
 
@@ -45,7 +45,7 @@ class Prototypes:
         ridge: 1 / variance of the normal prior that draws prototypes to the common taste; "auto" chooses by
             held-out likelihood.
         concentration: of the Dirichlet distribution, the same for every prototype; "learned" is one for each; "auto"
-            is "learned" or .05 (raters at corners), whichever predicts held-out answers better.
+            is "learned", .2 (near corners) or .05 (at corners), whichever predicts held-out answers best.
         draws: tastes that describe each rater.
         rounds: EM rounds at most.
 
@@ -123,7 +123,7 @@ class Prototypes:
             notes["ridge_table"] = choice.table
         settings = self
         if self.concentration == "auto" and linear and count > 1:
-            names: tuple[float | str, ...] = ("learned", CORNERED)
+            names: tuple[float | str, ...] = ("learned", *CORNERED)
             picked, choice = choose(
                 {c: candidate(count, ridge, c) for c in names},
                 drafted,
