@@ -260,9 +260,8 @@ def sampled_epic(
         pick = torch.randint(len(steps), (4, rows), generator=stream("rows", block))
         state, action = steps.state[pick[0]], steps.action[pick[1]]
         other, after = steps.action[pick[2]], steps.after[pick[3], 0]
-        level_of = lambda reward: _epic_level(reward, state, action, other, after, g)
-        pair = torch.stack([level_of(reward_a), level_of(reward_b)])
-        moments.append(torch.cov(pair))
+        pair = [_epic_level(reward, state, action, other, after, g) for reward in (reward_a, reward_b)]
+        moments.append(torch.cov(torch.stack(pair)))
     table = torch.stack(moments)
     value, alone = _pearson(table.mean(0)), [_pearson((table.sum(0) - one) / (blocks - 1)) for one in table]
     error = float(torch.tensor(alone).std(correction=0)) * math.sqrt(blocks - 1)

@@ -107,7 +107,7 @@ def test_worst_regret_ignores_shaping_and_scale():
 def test_a_reward_that_ranks_nothing_is_told():
     phi = torch.tensor([3.0, -1.0, 0.5], dtype=torch.float64)
     for nothing in (0 * ONE, 0 * ONE + 2, 0.9 * WORLD.transition @ phi - phi[:, None]):
-        with pytest.raises(ValueError, match="all policies have the return .* give a reward that tells"):
+        with pytest.raises(ValueError, match=r"all policies have the return .* give a reward that tells"):
             worst_regret(WORLD, nothing, ONE)
 
 
