@@ -39,16 +39,14 @@ class Cover:
     branches: int = 1
     noise: float = 0.0
     walkers: int = 250
-    waves: int = 300
+    waves: int = 1000
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 2), ("branches", 1), ("walkers", 2), ("waves", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` must be at least {least}, got {getattr(self, name)}.")
         if not 0 <= self.discount < 1:
-            raise ValueError(
-                f"`discount` must be in [0, 1), got {self.discount}; give 0.99, not a horizon."
-            )
+            raise ValueError(f"`discount` must be in [0, 1), got {self.discount}; give 0.99, not a horizon.")
         if self.noise < 0:
             raise ValueError(f"`noise` must not be negative, got {self.noise}.")
 
@@ -69,7 +67,7 @@ class Cover:
             low, high = physics.model.actuator_ctrlrange.T
             tried = rng("tried").uniform(low, high, (count, len(low)))
             stir = rng("noise")
-            after, factors, states = [], [], []
+            after, factors = [], []
             for _ in range(self.branches):
                 shaken = tried + self.noise * (high - low) / 2 * stir.standard_normal(tried.shape)
                 physics.place(np.arange(count), place, speed)

@@ -24,6 +24,7 @@ from pluralign.streams import Seed, Streams
 
 Feature = Callable[[Tensor], Tensor]  # states (m, O) to numbers (m, p), each row by itself
 AT_ONCE = 1 << 22  # numbers held per piece of a sum, 32 MB
+FITTED = 20_000  # steps, or 32 for each feature, that a potential is fitted to: its error counts in the second order
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Waves:
         return torch.cat(parts, 1)
 
 
-def waves(state: Float[Tensor, "n O"], count: int = 300, *, products: bool = True, seed: Seed = 0) -> Waves:
+def waves(state: Float[Tensor, "n O"], count: int = 500, *, products: bool = True, seed: Seed = 0) -> Waves:
     """Features for these states. Half the waves run along one or two coordinates alone, as potentials mostly do.
 
     Wave lengths are drawn over a range of scales. Source: Rahimi and Recht, Random features, NIPS 2007.
@@ -308,9 +309,9 @@ def _design(steps: Transitions, psi: Feature, rows: slice) -> Float[Tensor, "m K
     return value.mul_(steps.discount).sub_(psi(steps.state[rows]).double()[:, None])
 
 
-def _pieces(steps: Transitions, width: int) -> list[slice]:
-    size = max(1, AT_ONCE // max(1, width * steps.branches))
-    return [slice(begin, begin + size) for begin in range(0, len(steps), size)]
+def _pieces(steps: Transitions, width: int, every: int = 1) -> list[slice]:
+    size = max(1, AT_ONCE // max(1, width * steps.branches)) * every
+    return [slice(begin, begin + size, every) for begin in range(0, len(steps), size)]
 
 
 def _summed(a: Float[Tensor, "m K P"], b: Float[Tensor, "m K Q"]) -> Float[Tensor, "P Q"]:
@@ -325,7 +326,8 @@ def _fitted(values: Float[Tensor, "n K G"], steps: Transitions, psi: Feature) ->
     width = psi(steps.state[:1]).shape[1]
     normal = torch.zeros(width, width, dtype=torch.float64)
     pull = torch.zeros(width, values.shape[2], dtype=torch.float64)
-    for rows in _pieces(steps, width):
+    every = max(1, len(steps) // max(FITTED, 32 * width))
+    for rows in _pieces(steps, width, every):
         design = _design(steps, psi, rows)
         normal += _summed(design, design)
         pull += _summed(design, values[rows])
