@@ -19,9 +19,10 @@ from pluralign.lab.run import Run, Stage, read_config
 from pluralign.lab.sampling import Cover
 from pluralign.metrics.distances import starc
 from pluralign.metrics.sampled import Transitions, distances
-from pluralign.tabular import Table, delivery, endless, expected, worst_of_best, worst_regret
+from pluralign.tabular import Table, delivery, endless, expected, extremes, worst_of_best, worst_regret
 
 SCALE = "0: the same order of all policies; 1.41: unrelated; 2: the opposite order"
+_COPIED = 20  # rewards of which a shaped copy is measured, to know what the sample can tell
 _PAIRS = 400  # with more pairs of rewards than this their exact losses are left out
 
 
@@ -34,6 +35,7 @@ class Compared:
         lost: (G, G) what optimising column b instead of row a loses of a, as a part of what can be lost; NaN where unknown.
         approved: (G, G) what a change of policy that b approves loses of a at worst.
         exact: whether these are of a table; from sampled steps they are rough.
+        floor: how far apart a reward and its shaped copy come out; zero on tables.
         about: the world and how it was looked at, in words.
     """
 
@@ -44,13 +46,16 @@ class Compared:
     approved: Float[Tensor, "G G"]
     exact: bool
     about: str
+    floor: float = 0.0
 
     def words(self, a: int, b: int) -> str:
         """What it costs to optimise b instead of a."""
         one, other = self.names[a], self.names[b]
         share = float(self.approved[a, b])
         if math.isnan(share):
-            return f"{one} or {other} ranks no policies, so nothing can be lost of it, or all of the other."
+            return f"{one} ranks no policies, so nothing can be lost of it by optimising {other}."
+        if float(self.value[a, b]) < self.floor:
+            return f"Equal copies of a reward come out up to {self.floor:.3f} apart here: {one} and {other} are not told apart."
         if self.exact:
             return (
                 f"Optimising {other} instead of {one} loses at most {_percent(float(self.lost[a, b]))} of what can be "
@@ -90,16 +95,19 @@ def compare(rewards: Sequence[Reward], world: Table | Transitions, *, canonical:
     names = tuple(reward.name for reward in rewards)
     if isinstance(world, Transitions):
         assert world.factors is not None
-        found = distances(torch.stack([r.steps(world.factors) for r in rewards], -1), world)
-        value, error = found.value, found.standard_error
+        count = len(rewards)
+        paid = torch.stack([r.steps(world.factors) for r in rewards], -1)
+        found = distances(torch.cat([paid, _shaped(paid[..., :_COPIED], world)], -1), world)
+        copies = torch.arange(min(count, _COPIED))
+        floor = float(found.value[copies, count + copies].max())
+        value, error = found.value[:count, :count], found.standard_error[:count, :count]
         angle = 2 * torch.arcsin((value / 2).clamp(max=1.0))
         approved = torch.where(value < 2**0.5, angle.sin(), torch.ones_like(value))
-        real = found.size > 0
-        approved = torch.where(real[:, None] & real, approved, torch.full_like(approved, math.nan))
+        real = found.size[:count] > 0
+        approved = torch.where(real, approved, torch.ones_like(approved))
+        approved = torch.where(real[:, None], approved, torch.full_like(approved, math.nan))
         about = f"{len(world):,} sampled steps, {found.n} walks, discount {world.discount}"
-        return Compared(
-            names, value, error, torch.full_like(value, math.nan), approved, exact=False, about=about
-        )
+        return Compared(names, value, error, torch.full_like(value, math.nan), approved, False, about, floor)
     tables = [_on_table(reward, world) for reward in rewards]
     value = torch.tensor([[float(starc(a, b, world, canonical=canonical)) for b in tables] for a in tables])
     mean = [t if t.dim() == 2 else expected(world.transition, t) for t in tables]
@@ -108,13 +116,14 @@ def compare(rewards: Sequence[Reward], world: Table | Transitions, *, canonical:
     if len(names) ** 2 <= _PAIRS:
         for a, one in enumerate(mean):
             for b, other in enumerate(mean):
-                try:
-                    lost[a, b] = 0.0 if a == b else worst_of_best(world, one, other)
-                    approved[a, b] = 0.0 if a == b else worst_regret(world, one, other)
-                except ValueError:  # a reward that ranks nothing; `words` says so
+                if not _ranks(world, one):
                     continue
+                # To a reward that ranks nothing, every policy is best.
+                known = a == b or not _ranks(world, other)
+                lost[a, b] = float(a != b) if known else worst_of_best(world, one, other)
+                approved[a, b] = float(a != b) if known else worst_regret(world, one, other)
     about = f"a table of {len(world.start)} states, exact, discount {world.discount}"
-    return Compared(names, value.double(), torch.zeros_like(nothing), lost, approved, exact=True, about=about)
+    return Compared(names, value.double(), torch.zeros_like(nothing), lost, approved, True, about)
 
 
 def find_world(name: str, cover: Cover, *, exact: bool, seed: int) -> tuple[Table | Transitions, str]:
@@ -178,7 +187,8 @@ def starc_run(
             stage.record(
                 "starc", float(row.starc), group=group, seed=seed, standard_error=float(row.standard_error)
             )  # type: ignore[arg-type]
-        return {"names": list(found.names), "exact": found.exact, "about": f"{name}: {found.about}"}
+        facts = {"names": list(found.names), "exact": found.exact, "floor": found.floor}
+        return {**facts, "about": f"{name}: {found.about}"}
 
     try:
         run.stage("starc", work)
@@ -204,7 +214,9 @@ def read_compared(run: str | Path) -> Compared:
         square = torch.zeros(len(number), len(number), dtype=torch.float64)
         square[rows, columns] = torch.as_tensor(frame[column].to_numpy(dtype=float))
         parts.append(square)
-    return Compared(tuple(facts["names"]), *parts, exact=facts["exact"], about=facts["about"])
+    return Compared(
+        tuple(facts["names"]), *parts, exact=facts["exact"], about=facts["about"], floor=facts["floor"]
+    )
 
 
 def write_report(run: str | Path) -> Path:
@@ -279,6 +291,22 @@ def _side_by_side(value: np.ndarray) -> list[int]:
         return list(range(len(value)))
     flat = squareform(value, checks=False)
     return [int(g) for g in leaves_list(optimal_leaf_ordering(linkage(flat, "average"), flat))]
+
+
+def _shaped(paid: Float[Tensor, "n K G"], steps: Transitions) -> Float[Tensor, "n K G"]:
+    """Copies that order policies alike, by a potential that no sum of features is: the distance from the first state."""
+    spread = steps.state.std(0)
+    apart = lambda x: ((x - steps.state[0]) / torch.where(spread > 0, spread, torch.inf)).norm(dim=-1)
+    pay = steps.discount * apart(steps.after) - apart(steps.state)[:, None]
+    return paid + (paid.std((0, 1)) / pay.std()) * pay[..., None]
+
+
+def _ranks(world: Table, reward: Float[Tensor, "S A"]) -> bool:
+    try:
+        extremes(world, reward)
+    except ValueError:
+        return False
+    return True
 
 
 def _on_table(reward: Reward, world: Table) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from pluralign.tabular.solving import extremes
+from pluralign.tabular.solving import best_values, extremes
 from pluralign.tabular.table import Table
 
 
@@ -50,29 +50,21 @@ def worst_regret(
 
 
 def worst_of_best(
-    world: Any, reward: Float[Tensor, "S A"], optimised: Float[Tensor, "S A"], *, slack: float = 0.0
+    world: Any, reward: Float[Tensor, "S A"], optimised: Float[Tensor, "S A"]
 ) -> Float[Tensor, ""]:
     """What is lost of `reward` at worst by a policy that is best for `optimised`, as a part of what can be lost.
-
-    `slack`: the policy may fall short of the best by this part of what could be lost of `optimised`.
 
     Raises:
         ValueError: all policies have the same return under one of the two.
     """
-    from scipy.sparse import csr_array
-
     table = Table.of(world)
     low, high = extremes(table, reward)
     worst, top = extremes(table, optimised)
-    least = float(top - slack * (top - worst))
-    unit = float(optimised.abs().max())
+    # A policy is best where it takes best actions alone.
+    gap = best_values(table.transition, optimised, table.discount)[1]
+    allowed = (gap >= -1e-9 * (top - worst)).reshape(-1).numpy()
     found = _solved(
-        _flat(reward, reward),
-        flow(table),
-        table.start.numpy(),
-        csr_array(-_flat(optimised, optimised)[None]),
-        np.array([-(least - 1e-9 * float(top - worst)) / unit]),
-        reward.numel(),
+        _flat(reward, reward), flow(table), table.start.numpy(), None, None, reward.numel(), allowed=allowed
     )
     return ((high - found * reward.abs().max()) / (high - low)).clamp(0, 1)
 
@@ -85,7 +77,9 @@ def _part(gain: float, reward: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return (gain * reward.abs().max() / (high - low)).clamp(0, 1)
 
 
-def _solved(cost: Any, equal: Any, to: Any, below: Any, bound: Any, size: int) -> float:
+def _solved(
+    cost: Any, equal: Any, to: Any, below: Any, bound: Any, size: int, *, allowed: Any = None
+) -> float:
     from scipy.optimize import linprog
 
     found = linprog(
@@ -94,7 +88,7 @@ def _solved(cost: Any, equal: Any, to: Any, below: Any, bound: Any, size: int) -
         b_ub=bound,
         A_eq=equal,
         b_eq=to,
-        bounds=[(0, None)] * size,
+        bounds=[(0, None)] * size if allowed is None else [(0, None if here else 0) for here in allowed],
         method="highs",
         options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )
