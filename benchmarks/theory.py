@@ -189,41 +189,42 @@ def speed(steps: int = 1_000_000) -> dict[str, Any]:
 
 
 def beds() -> dict[str, Any]:
-    """Distances on simulated worlds between a reward, its shaped and redistributed copies, and another reward."""
+    """Distances on simulated worlds between a reward, its shaped copies, and another reward."""
+    worlds = ("pluralign/PointMaze-v0", "pluralign/Reacher-v0")
+    return {"bar": "copies below .02, another reward above .5"} | {world: _bed(world) for world in worlds}
+
+
+def _bed(world: str) -> dict[str, Any]:
     import torch
 
     from pluralign import starc
     from pluralign.lab.sampling import Cover
 
-    out: dict[str, Any] = {"bar": "copies below .02, another reward above .5"}
-    for world in ("pluralign/PointMaze-v0", "pluralign/Reacher-v0"):
-        begun = time.perf_counter()
-        steps = Cover().sample(world)
-        sampled = time.perf_counter() - begun
-        taste = torch.eye(len(steps.names), dtype=torch.float64)
-        paid = (steps.factors @ taste[0])[:, 0]
-        wide = steps.features.width
-        standard = lambda x: (x[:, :wide] - steps.state.mean(0)[:wide]) / steps.state.std(0)[:wide]
-        draw = torch.Generator().manual_seed(0)
-        normal = lambda *size: torch.randn(*size, generator=draw, dtype=torch.float64)
-        inner, outer, shift = normal(wide, 16) / wide**0.5, normal(16), normal(16)
-        point = torch.tensor([0.4, 0.3], dtype=torch.float64)
-        potentials = {
-            "closeness": lambda x: x[:, wide],
-            "squares": lambda x: standard(x).square().sum(1),
-            "distance to a point": lambda x: (x[:, :2] - point).norm(dim=1),
-            "a random network": lambda x: torch.tanh(standard(x) @ inner + shift) @ outer,
-        }
-        found: dict[str, Any] = {"seconds_to_sample": sampled}
-        for name, potential in potentials.items():
-            pay = steps.discount * potential(steps.after[:, 0]) - potential(steps.state)
-            copy = 3 * (paid + pay * paid.std() / pay.std())
-            found[f"shaped by {name}"] = str(starc(paid, copy, steps))
-        begun = time.perf_counter()
-        found["another reward"] = str(starc(paid, taste[1], steps))
-        found["seconds_to_compare"] = time.perf_counter() - begun
-        out[world] = found
-    return out
+    begun = time.perf_counter()
+    steps = Cover().sample(world)
+    found: dict[str, Any] = {"seconds_to_sample": time.perf_counter() - begun}
+    taste = torch.eye(len(steps.names), dtype=torch.float64)
+    paid = (steps.factors @ taste[0])[:, 0]
+    wide = steps.features.width
+    standard = lambda x: (x[:, :wide] - steps.state.mean(0)[:wide]) / steps.state.std(0)[:wide]
+    draw = torch.Generator().manual_seed(0)
+    normal = lambda *size: torch.randn(*size, generator=draw, dtype=torch.float64)
+    inner, outer, shift = normal(wide, 16) / wide**0.5, normal(16), normal(16)
+    point = torch.tensor([0.4, 0.3], dtype=torch.float64)
+    potentials = {
+        "closeness": lambda x: x[:, wide],
+        "squares": lambda x: standard(x).square().sum(1),
+        "distance to a point": lambda x: (x[:, :2] - point).norm(dim=1),
+        "a random network": lambda x: torch.tanh(standard(x) @ inner + shift) @ outer,
+    }
+    for name, potential in potentials.items():
+        pay = steps.discount * potential(steps.after[:, 0]) - potential(steps.state)
+        copy = 3 * (paid + pay * paid.std() / pay.std())
+        found[f"shaped by {name}"] = str(starc(paid, copy, steps))
+    begun = time.perf_counter()
+    found["another reward"] = str(starc(paid, taste[1], steps))
+    found["seconds_to_compare"] = time.perf_counter() - begun
+    return found
 
 
 PARTS = {"metrics": metrics, "bounds": bounds, "speed": speed, "beds": beds}
