@@ -182,11 +182,12 @@ def starc_run(
         found = compare(rewards, place, canonical=canonical)
         table = found.frame()
         table.to_csv(stage.folder / "distances.csv", index=False, float_format="%.9g")
+        row: Any
         for row in table.itertuples():
             group = f"{row.reward}/{row.other}"
             stage.record(
                 "starc", float(row.starc), group=group, seed=seed, standard_error=float(row.standard_error)
-            )  # type: ignore[arg-type]
+            )
         facts = {"names": list(found.names), "exact": found.exact, "floor": found.floor}
         return {**facts, "about": f"{name}: {found.about}"}
 
@@ -214,8 +215,9 @@ def read_compared(run: str | Path) -> Compared:
         square = torch.zeros(len(number), len(number), dtype=torch.float64)
         square[rows, columns] = torch.as_tensor(frame[column].to_numpy(dtype=float))
         parts.append(square)
+    value, error, lost, approved = parts
     return Compared(
-        tuple(facts["names"]), *parts, exact=facts["exact"], about=facts["about"], floor=facts["floor"]
+        tuple(facts["names"]), value, error, lost, approved, facts["exact"], facts["about"], facts["floor"]
     )
 
 
@@ -269,7 +271,7 @@ def heat_map(found: Compared) -> Any:
 
 
 def _costs(found: Compared) -> str:
-    rows = []
+    rows: list[list[str]] = []
     for a, one in enumerate(found.names):
         for b, other in enumerate(found.names):
             if a != b and len(rows) < _PAIRS:

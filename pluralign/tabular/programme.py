@@ -94,4 +94,5 @@ def _solved(
     )
     if found.status != 0:
         raise RuntimeError(f"the linear programme was not solved: {found.message}")
+    assert found.fun is not None
     return float(found.fun)
