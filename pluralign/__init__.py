@@ -35,6 +35,7 @@ _HOME = {
     "pluralign.raters": ("CampPeople", "Factors", "Faults", "GaussianPeople", "SimulatedRaters"),
     "pluralign.metrics": ("Estimate",),
     "pluralign.metrics.diagnostics": ("diagnose",),
+    "pluralign.metrics.distances": ("dard", "epic", "srrd", "starc"),
     "pluralign.metrics.evaluation": ("evaluate",),
     "pluralign.elicitation": ("information_gain", "next_question"),
     "pluralign.policies": ("MaxMin", "Personalised"),
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from pluralign.lab.leaderboard import leaderboard
     from pluralign.metrics import Estimate
     from pluralign.metrics.diagnostics import diagnose
+    from pluralign.metrics.distances import dard, epic, srrd, starc
     from pluralign.metrics.evaluation import evaluate
     from pluralign.policies import MaxMin, Personalised
     from pluralign.population import Belief, Draws, Voices, load

@@ -27,6 +27,7 @@ Usage: pluralign VERB ...         (pluralign VERB --help tells more)
   fit POPULATION FOLDER       fit one population model and save what it believes
   evaluate RUN FOLDER         how well a fitted model predicts a folder of answers
   adapt RUN FOLDER            what a few answers say of raters the model never met
+  starc A B --env ID          how far rewards are apart, and what optimising one for the other costs
   report RUN                  build report.html again from the tables of a run
   list KIND                   populations, recipes, rules, utilities, people, worlds
 
@@ -266,6 +267,53 @@ def _adapt(words: list[str]) -> None:
     print(f"tastes of {found.rater_id.nunique():,} raters are in {given.out}")
 
 
+def _starc(words: list[str]) -> None:
+    parser = _parser(
+        "starc",
+        "How far rewards are apart in what they make of policies, with a standard error and what it costs to optimise "
+        "one instead of another. A reward is a folder of a belief, a .json of weights over factors, a .csv with a row "
+        "of weights per person, or a .npy table.",
+    )
+    parser.add_argument(
+        "rewards", nargs="+", type=Path, help="files or folders, each with one reward or several"
+    )
+    parser.add_argument("--env", required=True, metavar="ID", help="a world, `delivery`, or a .npz table")
+    parser.add_argument(
+        "--exact", action="store_true", help="on the world's finite twin instead of sampled steps"
+    )
+    parser.add_argument(
+        "--canonical", default="val", metavar="NAME", help="on tables: val, minimal or minimal-weighted"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the sampled steps (default: 0)")
+    _common(parser, out="keep tables and a report here (default, with more than two rewards: runs/starc)")
+    from pluralign.lab.sampling import Cover
+    from pluralign.lab.settings import add_settings, settings_of
+
+    add_settings(parser, Cover, "sampled steps")
+    given = parser.parse_args(words)
+    from pluralign.lab.starc import SCALE, starc_run
+
+    several = len(given.rewards) > 2 and given.out is None
+    found = starc_run(
+        given.rewards,
+        given.env,
+        Path("runs") / "starc" if several else given.out,
+        cover=Cover(**settings_of(Cover, given)),
+        exact=given.exact,
+        canonical=given.canonical,
+        seed=given.seed,
+        overwrite=given.overwrite,
+    )
+    if len(found.names) == 2:
+        error = "exact" if found.exact else f"standard error {float(found.standard_error[0, 1]):.2g}"
+        print(f"{found.names[0]} and {found.names[1]}: {float(found.value[0, 1]):.4f} ({error})\n({SCALE})")
+        print(found.words(0, 1), found.words(1, 0), sep="\n")
+    else:
+        print(found.frame().to_string(index=False, float_format="%.3f"))
+    if several or given.out is not None:
+        print((Path("runs") / "starc" if several else given.out) / "report.html")
+
+
 def _report(words: list[str]) -> None:
     parser = _parser("report", "Build report.html again from the tables in a run folder.")
     parser.add_argument("run", type=Path, help="a run folder")
@@ -275,7 +323,12 @@ def _report(words: list[str]) -> None:
     command = read_config(given.run).get("command")
     import importlib
 
-    homes = {"leaderboard": "leaderboard_report", "fit": "fitting", "experiment maze": "maze_report"}
+    homes = {
+        "leaderboard": "leaderboard_report",
+        "fit": "fitting",
+        "experiment maze": "maze_report",
+        "starc": "starc",
+    }
     if command not in homes:
         raise ValueError(f"{given.run} is a run of {command!r}, of which there is no report.")
     write_report = importlib.import_module(f"pluralign.lab.{homes[command]}").write_report
@@ -341,6 +394,7 @@ VERBS: dict[str, Callable[[list[str]], int | None]] = {
     "fit": _fit,
     "evaluate": _evaluate,
     "adapt": _adapt,
+    "starc": _starc,
     "report": _report,
     "list": _list,
 }

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = (
-    "data", "choice", "utility", "population", "raters", "rewards", "policies", "metrics", "elicitation", "language",
+    "data", "choice", "tabular", "utility", "population", "raters", "rewards", "policies", "metrics", "elicitation", "language",
     "lab",
 )  # fmt: skip
 HEAVY = {"pyro", "transformers", "peft", "mujoco", "stable_baselines3", "gymnasium"}

@@ -15,6 +15,7 @@ ROOT = Path(pluralign.__file__).parent
 FOLDERS = (
     "data",
     "choice",
+    "tabular",
     "utility",
     "population",
     "recipes",

@@ -15,101 +15,9 @@ from pluralign.policies.learner import Policy, Progress, Start, checked_weight, 
 from pluralign.policies.saving import save_policy
 from pluralign.population.voices import Voices
 from pluralign.streams import Seed, Streams
+from pluralign.tabular.solving import best, occupancy
+from pluralign.tabular.table import Table, unrolled
 from pluralign.utility import Worth
-
-
-@dataclass(frozen=True)
-class Table:
-    """S states, A actions, F factors; a step from s by a is expected to publish factors[s, a].
-
-    Returns are discounted sums without end, which must be finite: discount below one, or an end that every policy
-    reaches. A bandit is one state with discount zero.
-
-    Attributes:
-        transition: (S, A, S), rows sum to one, or to less where the episode may end.
-        start: (S,), sums to one. factors: (S, A, F). discount: per step, in [0, 1].
-        horizon: steps of an episode when one is played; returns do not depend on it.
-    """
-
-    transition: Float[Tensor, "S A S"]
-    start: Float[Tensor, " S"]
-    factors: Float[Tensor, "S A F"]
-    discount: float
-    factor_names: tuple[str, ...] = ()
-    horizon: int = 100
-
-    def __post_init__(self) -> None:
-        for name in ("transition", "start", "factors"):
-            object.__setattr__(self, name, getattr(self, name).double())
-        total = self.transition.sum(-1)
-        off = ((total > 1 + 1e-6) | (self.transition < 0).any(-1)).nonzero()
-        if len(off):
-            s, a = off[0].tolist()
-            raise ValueError(
-                f"`transition` rows must be chances that sum to one at most; {len(off)} are not, first state {s}, "
-                f"action {a}: {float(total[s, a])}."
-            )
-        if abs(float(self.start.sum()) - 1) > 1e-6 or bool((self.start < 0).any()):
-            raise ValueError(
-                f"`start` must be chances that sum to one, got {float(self.start.sum())} in total."
-            )
-        if not 0 <= self.discount <= 1:
-            raise ValueError(f"`discount` must be in [0, 1], got {self.discount}; give 0.99, not a horizon.")
-        if self.discount == 1 and bool((total >= 1 - 1e-6).all()):
-            raise ValueError("With `discount` 1 and no end the returns are infinite; see `unrolled`.")
-        if not bool(torch.isfinite(self.factors).all()):
-            raise ValueError("`factors` must be finite.")
-
-    @staticmethod
-    def of(world: Any) -> "Table":
-        """From anything that has transition, start, factors and discount, as arrays or tensors."""
-        if isinstance(world, Table):
-            return world
-        missing = [n for n in ("transition", "start", "factors", "discount") if not hasattr(world, n)]
-        if missing:
-            raise TypeError(
-                f"a tabular world has transition (S, A, S), start (S,), factors (S, A, F) and discount; "
-                f"{type(world).__name__} has no {', '.join(missing)}."
-            )
-        tensor = lambda x: torch.as_tensor(np.asarray(x), dtype=torch.float64)
-        return Table(
-            tensor(world.transition),
-            tensor(world.start),
-            tensor(world.factors),
-            float(world.discount),
-            tuple(getattr(world, "factor_names", ())),
-            int(getattr(world, "horizon", 100)),
-        )
-
-    @staticmethod
-    def bandit(factors: Float[Tensor, "A F"]) -> "Table":
-        """One decision among A actions."""
-        one = torch.ones(1, dtype=torch.float64)
-        return Table(
-            one.expand(1, len(factors), 1).clone(), one, factors[None].double(), discount=0.0, horizon=1
-        )
-
-
-def unrolled(world: Any, horizon: int) -> Table:
-    """The same world ended after `horizon` steps: a state is a state at a step, S * horizon in all.
-
-    Memory grows with the square of that, so this is for small worlds.
-    """
-    table = Table.of(world)
-    states, actions, _ = table.transition.shape
-    transition = torch.zeros(horizon, states, actions, horizon, states, dtype=torch.float64)
-    for step in range(horizon - 1):
-        transition[step, :, :, step + 1] = table.transition
-    start = torch.zeros(horizon, states, dtype=torch.float64)
-    start[0] = table.start
-    return Table(
-        transition.reshape(horizon * states, actions, horizon * states),
-        start.reshape(-1),
-        table.factors.repeat(horizon, 1, 1),
-        table.discount,
-        table.factor_names,
-        horizon,
-    )
 
 
 @dataclass(frozen=True)
@@ -184,23 +92,11 @@ class Tabular:
         """The best policy, exactly. A (first) `start` that is already best is kept."""
         del seed
         reward = self.rewards(voices) @ checked_weight(weight, voices)
-        states, actions = reward.shape
-        choice = torch.zeros(states, dtype=torch.long)
+        begin = None
         for first in several(start)[:1]:
-            choice = self._checked(first).argmax(1)
-        here = torch.arange(states)
-        for _ in range(10 * states + 100):
-            value = self._solve(self.table.transition[here, choice], reward[here, choice])
-            worth = reward + self.table.discount * self.table.transition @ value
-            # Only a gain beyond rounding counts, or two equal actions would take turns for ever.
-            noise = 1e-11 * (1 + worth.abs().max())
-            better = worth.amax(1) > worth[here, choice] + noise
-            if progress is not None:
-                progress(1)
-            if not bool(better.any()):
-                return TabularPolicy(torch.nn.functional.one_hot(choice, actions).double())
-            choice = torch.where(better, worth.argmax(1), choice)
-        raise RuntimeError("policy iteration did not settle; look for rewards of very different size.")
+            begin = self._checked(first).argmax(1)
+        choice = best(self.table.transition, reward, self.table.discount, start=begin, progress=progress)
+        return TabularPolicy(torch.nn.functional.one_hot(choice, reward.shape[1]).double())
 
     def random(self) -> TabularPolicy:
         """Every action equally likely."""
@@ -227,10 +123,7 @@ class Tabular:
 
     def occupancy(self, policy: Policy) -> Float[Tensor, "S A"]:
         """Discounted expected number of times that each action is taken in each state."""
-        chance = self._checked(policy)
-        step = torch.einsum("sa,saz->sz", chance, self.table.transition)
-        visits = self._solve(step.T, self.table.start)
-        return visits[:, None] * chance
+        return occupancy(self.table, self._checked(policy))
 
     def rollout(self, policy: Policy, episodes: int, *, seed: Seed = 0) -> Segments:
         """Episodes as they happen; `observation` holds states and `action` actions, as numbers."""
@@ -259,11 +152,6 @@ class Tabular:
             observation=states[..., None].double(),
             action=actions[..., None].double(),
             names=self.table.factor_names,
-        )
-
-    def _solve(self, step: Float[Tensor, "S S"], right: Float[Tensor, " S"]) -> Float[Tensor, " S"]:
-        return torch.linalg.solve(
-            torch.eye(len(step), dtype=torch.float64) - self.table.discount * step, right
         )
 
     def _checked(self, policy: Policy) -> Float[Tensor, "S A"]:
