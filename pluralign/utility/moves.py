@@ -91,10 +91,8 @@ class Moves:
         """
         state = walk.state.clamp(max=len(self.real) - 1)
         if walk.action is None:
-            arrival = walk.next.clamp(max=len(self.real) - 1)
-            chance = self.transition[state].gather(-1, arrival[..., None, None].expand(*self._grid(state), 1))
-            found = chance[..., 0] * self.real[state]
-            certain = found >= 1 - 1e-9
+            surely, leads = self.transition.max(-1)
+            certain = (leads[state] == walk.next[..., None]) & (surely[state] >= 1 - 1e-9) & self.real[state]
         else:
             certain = (self.action[state] == walk.action[..., None]) & self.real[state]
         lost = walk.mask & ((walk.state >= len(self.real)) | ~certain.any(-1))
@@ -105,9 +103,6 @@ class Moves:
                 f"state {int(walk.state[n, t])}; give actions, or the world that the segments come from."
             )
         return certain.int().argmax(-1)
-
-    def _grid(self, state: Tensor) -> tuple[int, ...]:
-        return (*state.shape, self.real.shape[1])
 
 
 @dataclass(frozen=True)
@@ -187,12 +182,13 @@ def optimal_values(
     transition, real = moves.transition, moves.real
     fixed = torch.where(real, reward.detach(), -torch.inf)
     eye = torch.eye(len(transition), dtype=transition.dtype)
-    chance = real / real.sum(1, keepdim=True).clamp_min(1)
-    best = -torch.inf * torch.ones(len(transition), dtype=transition.dtype)
+    chance = real.to(transition) / real.sum(1, keepdim=True).clamp_min(1)
+    last = torch.full((len(transition),), -torch.inf, dtype=transition.dtype)
     for _ in range(SETTLED):
         value = _worth(transition, chance, fixed, discount, softness, eye)
-        gain = (value - best).max()
-        best = value
+        if softness > 0 and float((value - last).max()) <= 1e-13 * (1 + float(value.abs().max())):
+            break
+        last = value
         q = fixed + discount * transition @ value
         if softness > 0:
             chance = torch.softmax(q / softness, 1).nan_to_num(0.0)
@@ -206,8 +202,6 @@ def optimal_values(
             chance = torch.where(keep, chance, top)
             if bool(keep.all()):
                 break
-        if gain <= 1e-13 * (1 + value.abs().max()) and softness > 0:
-            break
     value = _worth(transition, chance, torch.where(real, reward, -torch.inf), discount, softness, eye)
     return value, torch.where(real, reward, -torch.inf) + discount * transition @ value
 
