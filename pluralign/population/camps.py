@@ -105,7 +105,9 @@ class Camps:
             cautious=CAUTION,
         )
         notes["groups_table"] = choice.table
-        if self.ridge == "auto" and not isinstance(self.utility, MLP | Judged):  # who have a prior of their own
+        if self.ridge == "auto" and not isinstance(
+            self.utility, MLP | Judged
+        ):  # who have a prior of their own
             ridge, choice = choose(
                 {
                     r: partial(draft._fit, streams=streams.below(groups), groups=groups, ridge=r)

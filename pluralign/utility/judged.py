@@ -84,7 +84,7 @@ class Judged:
         else:
             sign = torch.eye(3, dtype=torch.float64)[torch.arange(width) % 3] * torch.tensor([1.0, 1.0, -1.0])
             sign = sign + 0.1 * torch.randn(width, 3, generator=generator, dtype=torch.float64)
-        around = torch.zeros(0, 0, 0, dtype=torch.float64)
+        around = torch.zeros(0, len(moves.real), len(scale), dtype=torch.float64)
         if self.policies:
             some = torch.randn(self.policies, len(scale), generator=generator, dtype=torch.float64) * scale
             around = successor_features(moves, some, self.discount)

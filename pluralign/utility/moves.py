@@ -209,14 +209,14 @@ def optimal_values(
 def _worth(
     transition: Tensor, chance: Tensor, reward: Tensor, discount: float, softness: float, eye: Tensor
 ) -> Tensor:
-    paid = (chance * torch.where(chance > 0, reward, 0.0)).sum(1) + softness * torch.special.entr(chance).sum(1)
+    paid = (chance * torch.where(chance > 0, reward, 0.0)).sum(1) + softness * torch.special.entr(chance).sum(
+        1
+    )
     step = torch.einsum("sa,saz->sz", chance, transition)
     return torch.linalg.solve(eye - discount * step, paid)
 
 
-def successor_features(
-    moves: Moves, weight: Float[Tensor, "K F"], discount: float
-) -> Float[Tensor, "L S F"]:
+def successor_features(moves: Moves, weight: Float[Tensor, "K F"], discount: float) -> Float[Tensor, "L S F"]:
     """Discounted sums of factors ahead of every state under the best policies for K rewards; equal ones once."""
     found: list[Tensor] = []
     eye = torch.eye(len(moves.real), dtype=torch.float64)
