@@ -20,8 +20,7 @@ from pluralign.population.subspace import narrowed
 from pluralign.population.training import train
 from pluralign.population.wide import Incidence, crowd_wide, is_wide
 from pluralign.streams import Seed, Streams
-from pluralign.utility import MLP, Linear, Utility
-from pluralign.utility.judged import Judged
+from pluralign.utility import MLP, Judged, Linear, Utility
 from pluralign.utility.linear import LinearWorth
 
 SIZES = (1, 2, 3, 4, 6, 8)
