@@ -28,8 +28,8 @@ class Judged:
 
     The reward r = w . factors is learned once for everybody, and V follows from it; each column of the basis (a camp)
     has its own c. So camps are ways to judge: partial return (1, 0, 0, 0), expected return (1, 1, 0, 0), regret
-    (1, 1, -1, 0), stochastic regret (0, 0, 0, 1), end value (0, 1, 0, 0), or any mixture of reward, end and start
-    where `rules` is empty. Regret counts luck where moves are chancy; stochastic regret does not. They are equal
+    (1, 1, -1, 0), stochastic regret (0, 0, 0, 1), end value (0, 1, 0, 0), or any mixture of reward, end and (negative)
+    start where `rules` is empty. Regret counts luck where moves are chancy; stochastic regret does not. They are equal
     where moves are certain and `fade` equals `discount`.
 
     Attributes:
@@ -82,8 +82,10 @@ class Judged:
         if self.rules:
             sign = torch.zeros(width, 1, dtype=torch.float64)
         else:
-            sign = torch.eye(3, dtype=torch.float64)[torch.arange(width) % 3] * torch.tensor([1.0, 1.0, -1.0])
-            sign = sign + 0.1 * torch.randn(width, 3, generator=generator, dtype=torch.float64)
+            # Every third column begins near partial return, end value and regret.
+            near = torch.tensor([[1.0, -2, -2], [-2, 1, -2], [0, 0, 0]], dtype=torch.float64)
+            sign = near[torch.arange(width) % 3]
+            sign = sign + 0.2 * torch.randn(width, 3, generator=generator, dtype=torch.float64)
         around = torch.zeros(0, len(moves.real), len(scale), dtype=torch.float64)
         if self.policies:
             some = torch.randn(self.policies, len(scale), generator=generator, dtype=torch.float64) * scale
@@ -98,7 +100,8 @@ class JudgedWorth:
     Attributes:
         settings: how to judge. moves: the world.
         reward: (H, F) utils per unit of each factor, H = 1 or one for each of the G columns.
-        judgement: (G, 1) logarithms of how strongly a rule is felt, or (G, 3) free coefficients.
+        judgement: (G, 1) logarithms of how strongly a rule is felt, or (G, 3) what softplus makes free
+            coefficients of.
         scale: (F,) 1 / spread of the factors' sums. around: (L, S, F) successor features, or empty.
     """
 
@@ -139,7 +142,9 @@ class JudgedWorth:
             names = self.settings.rules
             rule = torch.tensor([RULES[names[g % len(names)]] for g in range(self.width)]).double()
             return rule * (self.judgement - self.judgement.mean()).exp()
-        free = self.judgement / self.judgement.square().sum(1).mean().sqrt().clamp_min(1e-12)
+        # Nobody wants less reward or a worse end: without signs, a reward and its opposite could take turns.
+        size = torch.nn.functional.softplus(2 * self.judgement)
+        free = size / size.square().sum(1).mean().sqrt() * torch.tensor([1.0, 1.0, -1.0]).to(size)
         return torch.cat([free, torch.zeros_like(free[:, :1])], 1)
 
     @property
