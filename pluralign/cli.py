@@ -28,6 +28,7 @@ Usage: pluralign VERB ...         (pluralign VERB --help tells more)
   evaluate RUN FOLDER         how well a fitted model predicts a folder of answers
   adapt RUN FOLDER            what a few answers say of raters the model never met
   starc A B --env ID          how far rewards are apart, and what optimising one for the other costs
+  optimise METHOD FOLDER      a policy straight from answers about segments, without a reward
   report RUN                  build report.html again from the tables of a run
   list KIND                   populations, recipes, rules, utilities, people, worlds
 
@@ -314,6 +315,46 @@ def _starc(words: list[str]) -> None:
         print((Path("runs") / "starc" if several else given.out) / "report.html")
 
 
+def _optimise(words: list[str]) -> None:
+    parser = _parser(
+        "optimise",
+        "Learn a policy from the answers in FOLDER, without a reward, and save it; the options must be segments with "
+        "observations and actions. Methods: cpl, dpo, ipo, slic, rso, f_dpo, rpo, robust_dpo, irepo.",
+    )
+    parser.add_argument("method", help="for example cpl")
+    parser.add_argument("folder", type=Path, help="a folder of answers about segments")
+    _common(parser, out="the run folder (default: runs/optimise-METHOD-NAME)")
+    parser.add_argument("--env", metavar="ID", help="play and judge the policy in this world")
+    parser.add_argument(
+        "--population",
+        metavar="NAME",
+        help="tell the policy whom it serves, by this population (default: nobody)",
+    )
+    parser.add_argument("--episodes", type=int, default=64, help="to judge by (default: 64)")
+    parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    from pluralign.lab.settings import add_settings, settings_of
+    from pluralign.policies.direct import Direct
+
+    add_settings(parser, Direct(), "training", without=("method",))
+    given = parser.parse_args(words)
+    from pluralign.lab.optimise import optimise
+
+    settings = {k: v for k, v in settings_of(Direct, given).items() if k != "method"}
+    out = given.out or Path("runs") / f"optimise-{given.method}-{given.folder.resolve().name}"
+    made = optimise(
+        given.method,
+        given.folder,
+        out,
+        settings,
+        env=given.env,
+        population=given.population,
+        episodes=given.episodes,
+        seed=given.seed,
+        overwrite=given.overwrite,
+    )
+    print(f"the policy is in {made}/policy, the report is {made / 'report.html'}")
+
+
 def _report(words: list[str]) -> None:
     parser = _parser("report", "Build report.html again from the tables in a run folder.")
     parser.add_argument("run", type=Path, help="a run folder")
@@ -328,6 +369,7 @@ def _report(words: list[str]) -> None:
         "fit": "fitting",
         "experiment maze": "maze_report",
         "starc": "starc",
+        "optimise": "optimise",
     }
     if command not in homes:
         raise ValueError(f"{given.run} is a run of {command!r}, of which there is no report.")
@@ -395,6 +437,7 @@ VERBS: dict[str, Callable[[list[str]], int | None]] = {
     "evaluate": _evaluate,
     "adapt": _adapt,
     "starc": _starc,
+    "optimise": _optimise,
     "report": _report,
     "list": _list,
 }

@@ -3,6 +3,7 @@
 Fits are kept in results/runs/planted and not run twice.
 """
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -146,6 +147,27 @@ def world(name: str, seed: int, raw: bool = False) -> tuple[Any, Any]:
     return data, Plan((fold,), COUNTS, "the bench's own roles")
 
 
+def walks(seed: int) -> Any:
+    """The walks of `mixed_rules` as segments: the cell at every step, what was reached, and the cell left as factors."""
+    import numpy as np
+    import torch
+
+    from pluralign.data import Segments
+
+    bench = source()
+    built = bench.build("mixed_rules", seed)
+    made = bench.arrays(built)["items"]
+    path = torch.tensor(bench.cell_of(made.reshape(-1, 2)).reshape(len(made), -1))
+    goal = int(bench.cell_of(np.array([built.facts["goal"]], dtype=float))[0])
+    left = path[:, :-1]
+    return Segments(
+        torch.eye(len(built.facts["cells"]))[left],
+        left != goal,  # who has arrived makes no more steps
+        observation=left[..., None].float(),
+        reached=path[:, -1:].float(),
+    )
+
+
 def members(name: str) -> dict[str, Any]:
     """Every registered population; where options are points in space, also with ideal points."""
     from pluralign.population.registry import MODELS
@@ -159,6 +181,12 @@ def members(name: str) -> dict[str, Any]:
         from pluralign.choice import Davidson
 
         found["camps davidson"] = MODELS["camps"](rule=Davidson())
+    if name == "mixed_rules":
+        from pluralign.utility.judged import Judged
+
+        found["camps judged"] = MODELS["camps"](utility=Judged())
+        for rule in ("partial return", "regret", "end value"):
+            found[f"pooled {rule}"] = MODELS["pooled"](utility=Judged((rule,)))
     return found
 
 
@@ -170,6 +198,8 @@ def fitted(name: str, seed: int, member: str, model: Any, data: Any, plan: Any) 
     if path.is_file():
         return pickle.loads(path.read_bytes())
     begun = time.process_time()
+    if member == "camps judged" or member.startswith("pooled "):
+        data = dataclasses.replace(data, options=walks(seed))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -207,5 +207,6 @@ def add_outside(options: Options) -> Options:
             observation=longer(options.observation),
             action=longer(options.action),
             ids=ids,
+            reached=longer(options.reached),
         )
     raise TypeError(f"an outside option can join Items, Texts or Segments, not {type(options).__name__}.")

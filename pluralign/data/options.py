@@ -113,6 +113,7 @@ class Segments:
         dt: seconds per step.
         observation: (N, T, O) and action: (N, T, A), where known; learners without a reward need them.
         ids, names: of the N segments and the F factors.
+        reached: (N, O) the observation after the last step that exists, where known.
     """
 
     factors: Float[Tensor, "N T F"]
@@ -122,6 +123,7 @@ class Segments:
     action: Float[Tensor, "N T A"] | None = None
     ids: tuple[str, ...] | None = None
     names: tuple[str, ...] = ()
+    reached: Float[Tensor, "N O"] | None = None
 
     def __post_init__(self) -> None:
         check_finite("factors", self.factors, self.names, self.ids)
@@ -157,6 +159,7 @@ class Segments:
             observation=pick(self.observation),
             action=pick(self.action),
             ids=_take(self.ids, index),
+            reached=pick(self.reached),
         )
 
     def __len__(self) -> int:

@@ -211,6 +211,7 @@ def _read_segments(path: Path, table: Table | None) -> Segments:
             tensor("action"),
             ids,
             tuple(str(name) for name in held["names"]),
+            tensor("reached"),
         )
     except (ValueError, OSError, EOFError, KeyError, AssertionError, BadZipFile) as error:
         raise DataError(

@@ -179,7 +179,7 @@ def _write_arrays(options: Options, folder: Path) -> None:
     elif isinstance(options, Items) and options.embedding:
         save("embeddings.npy", plain(options.features[:, -options.embedding :]))
     elif isinstance(options, Segments):
-        known = ("factors", "mask", "observation", "action")
+        known = ("factors", "mask", "observation", "action", "reached")
         arrays = {name: plain(value) for name in known if (value := getattr(options, name)) is not None}
         arrays |= {"dt": np.array(options.dt), "names": np.array(options.names, dtype=str)}
         np.savez(folder / SEGMENTS, **arrays)  # type: ignore[arg-type]

@@ -23,11 +23,17 @@ from pluralign.lab.tastes import taste_names, tastes
 from pluralign.metrics.diagnostics import diagnose
 from pluralign.metrics.evaluation import Table, evaluate
 from pluralign.population import Belief, Draws, load
-from pluralign.utility import MLP, Basis, Ideal, Linear
+from pluralign.utility import MLP, Basis, Ideal, Judged, Linear
 from pluralign.utility.scores import Nonlinear
 
 Answers = Literal["auto", "comparisons", "votes"]
-UTILITIES: dict[str, type[Any]] = {"basis": Basis, "ideal": Ideal, "linear": Linear, "mlp": MLP}
+UTILITIES: dict[str, type[Any]] = {
+    "basis": Basis,
+    "ideal": Ideal,
+    "judged": Judged,
+    "linear": Linear,
+    "mlp": MLP,
+}
 _TASTES = 40  # more weights than this make no table to read
 _CONTROLLED = 50_000  # with more answers the control with shuffled raters, which is another fit, is left out
 

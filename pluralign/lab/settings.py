@@ -10,7 +10,7 @@ from typing import Any
 PLAIN = (int, float, str, bool)
 
 
-def add_settings(parser: argparse.ArgumentParser, of: Any, title: str) -> None:
+def add_settings(parser: argparse.ArgumentParser, of: Any, title: str, without: tuple[str, ...] = ()) -> None:
     """An option for every field of a class, or of settings, that a word can say; `--groups 3`, `--hard`, `--share .7 .3`."""
     group = parser.add_argument_group(title)
     kind = of if isinstance(of, type) else type(of)
@@ -18,7 +18,7 @@ def add_settings(parser: argparse.ArgumentParser, of: Any, title: str) -> None:
     hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
         kinds = _plain(hints[field.name])
-        if not kinds:
+        if not kinds or field.name in without:
             continue
         flag = "--" + field.name.replace("_", "-")
         default = getattr(of, field.name, None)

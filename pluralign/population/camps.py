@@ -20,7 +20,7 @@ from pluralign.population.subspace import narrowed
 from pluralign.population.training import train
 from pluralign.population.wide import Incidence, crowd_wide, is_wide
 from pluralign.streams import Seed, Streams
-from pluralign.utility import Linear, Utility
+from pluralign.utility import MLP, Judged, Linear, Utility
 from pluralign.utility.linear import LinearWorth
 
 SIZES = (1, 2, 3, 4, 6, 8)
@@ -104,7 +104,9 @@ class Camps:
             cautious=CAUTION,
         )
         notes["groups_table"] = choice.table
-        if self.ridge == "auto":
+        if self.ridge == "auto" and not isinstance(
+            self.utility, MLP | Judged
+        ):  # who have a prior of their own
             ridge, choice = choose(
                 {
                     r: partial(draft._fit, streams=streams.below(groups), groups=groups, ridge=r)

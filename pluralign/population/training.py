@@ -7,6 +7,7 @@ normal draws. The loss is minus the panel likelihood, so a rater's answers stay 
 """
 
 import copy
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from pluralign.choice import ChoiceRule
 from pluralign.data.comparisons import ABSENT, Comparisons
 from pluralign.population.held_out import hold_out
+from pluralign.population.joint import Jointly, fit_jointly
 from pluralign.streams import Streams
 from pluralign.utility import Worth
 from pluralign.utility.mlp import MLPWorth
@@ -36,7 +38,7 @@ def train(
     epochs: int = 200,
     patience: int = 10,
     progress: bool = False,
-) -> tuple[MLPWorth, Float[Tensor, " S"], dict[str, object]]:
+) -> tuple[Any, Float[Tensor, " S"], dict[str, object]]:
     """Fit the network by Adam over mini-batches of raters, stopped early by held-out panel likelihood.
 
     Args:
@@ -48,6 +50,8 @@ def train(
     Returns:
         the trained worth, shares (S,), and notes: epochs run, held-out log-likelihood per answer per restart.
     """
+    if isinstance(worth, Jointly):
+        return fit_jointly(worth, z, rule, data, streams, learn_share=learn_share, restarts=max(restarts, 4))
     if not isinstance(worth, MLPWorth):
         raise TypeError(f"{type(worth).__name__} has no layers to train; use Linear or MLP as the utility.")
     kept, held = hold_out(data, streams.below("early stopping"), share=0.15)

@@ -10,11 +10,12 @@ from pluralign.data.comparisons import Comparisons
 from pluralign.data.options import Options
 from pluralign.utility.basis import Basis
 from pluralign.utility.ideal import Ideal
+from pluralign.utility.judged import Judged
 from pluralign.utility.linear import Linear
 from pluralign.utility.mlp import MLP
 from pluralign.utility.taste_mlp import TasteMLP
 
-__all__ = ["MLP", "Basis", "Ideal", "Linear", "TasteMLP", "Utility", "Worth"]
+__all__ = ["MLP", "Basis", "Ideal", "Judged", "Linear", "TasteMLP", "Utility", "Worth"]
 
 
 @runtime_checkable

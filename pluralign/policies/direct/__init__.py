@@ -1,0 +1,5 @@
+"""Policies straight from answers, without a reward: contrastive preference learning and the DPO family."""
+
+from pluralign.policies.direct.direct import METHODS, Direct, Served
+
+__all__ = ["METHODS", "Direct", "Served"]
