@@ -93,8 +93,8 @@ class MinMaxRegret:
 
 
 @dataclass(frozen=True)
-class Leximin:
-    """The worst-off person first, among the best lotteries for them the second worst-off, and so on.
+class WorstFirst:
+    """Leximin: the worst-off person first, among the best lotteries for them the second worst-off, and so on.
 
     A chain of linear programmes: who cannot be lifted any further keeps what they have. Shares do not matter, but
     nobody is who has none.
@@ -169,7 +169,7 @@ RULES: dict[str, Callable[[], Aggregator]] = {
     "maxmin": lambda: Welfarist(WorstOff()),
     "nash": lambda: Welfarist(Nash()),
     "cvar": lambda: Welfarist(CVaR(0.1)),
-    "leximin": Leximin,
+    "leximin": WorstFirst,
     "minmax-regret": MinMaxRegret,
     "plurality": Plurality,
     "random-dictator": RandomDictator,

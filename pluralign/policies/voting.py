@@ -248,6 +248,8 @@ def bradley_terry(share: Float[Tensor, "N N"], *, rounds: int = 100) -> Float[Te
         score = score + step * min(1.0, 2 / float(step.abs().max().clamp_min(1e-300)))
         if float(step.abs().max()) < 1e-12:
             return score - score.mean()
+        if float(score.abs().max()) > 15:
+            break
     raise ValueError(
         "the scores grow without end: some options always win; ask more people, or give a prior (`Pooled`)."
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pluralign.choice import Luce
 from pluralign.policies.aggregate import (
     RULES,
-    Leximin,
+    WorstFirst,
     MinMaxRegret,
     Plurality,
     RandomDictator,
@@ -95,7 +95,7 @@ def test_bandit_of_three_groups():
         rule.choose(GROUPS, weight), double(expected), atol=1e-6, rtol=0
     )
     close(Welfarist(Mean(), "none"), [1, 0, 0], share)
-    for fair in (Welfarist(WorstOff(), "none"), Leximin("none")):
+    for fair in (Welfarist(WorstOff(), "none"), WorstFirst("none")):
         close(fair, [0.3655172414, 0.3793103448, 0.2551724138], share)
     close(Welfarist(Nash(), "none"), [0.7473250, 0.2526750, 0], share)
     close(Welfarist(Nash(), "none"), [0.3309184, 0.1818298, 0.4872518])
@@ -104,7 +104,7 @@ def test_bandit_of_three_groups():
 def test_leximin_goes_on_where_maxmin_stops():
     # The first person has 1 whatever happens, and the second can have at most 1: a third decides.
     utility = double([[1, 1, 1], [2, 2, 0], [0, 5, 9]])
-    lottery = Leximin("none").choose(utility)
+    lottery = WorstFirst("none").choose(utility)
     torch.testing.assert_close(utility @ lottery, double([1, 2, 5]), atol=1e-6, rtol=0)
 
 
