@@ -80,6 +80,7 @@ def pareto_gap(
     )
     if found.status != 0:
         raise RuntimeError(f"the linear programme was not solved: {found.message}")
+    assert found.fun is not None
     gain = -float(found.fun) - float(mass @ now)
     return gain if gain > 1e-8 * float(table.abs().max()) else 0.0
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from pluralign.choice import Luce
 from pluralign.policies.aggregate import (
     RULES,
-    WorstFirst,
     MinMaxRegret,
     Plurality,
     RandomDictator,
     Welfarist,
+    WorstFirst,
     aggregator,
     comparable,
 )
