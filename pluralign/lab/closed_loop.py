@@ -75,7 +75,9 @@ class Loop:
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
         if self.pieces < 3:
-            raise ValueError(f"`pieces` must be at least 3, or there is little to compare, got {self.pieces}.")
+            raise ValueError(
+                f"`pieces` must be at least 3, or there is little to compare, got {self.pieces}."
+            )
         if not 0 <= self.explore <= 1:
             raise ValueError(f"`explore` must be a share in [0, 1], got {self.explore}.")
         if self.pick not in CHOOSERS:
@@ -240,9 +242,7 @@ def _begin(
     best = []
     for g, one in enumerate(torch.eye(len(truth), dtype=torch.float64)):
         policy = learner.improve(truth, one, seed=streams.number("own", g))
-        best.append(
-            float(learner.returns(policy, truth, seed=streams.number("judge")).double().mean(0)[g])
-        )
+        best.append(float(learner.returns(policy, truth, seed=streams.number("judge")).double().mean(0)[g]))
     relative_gain(random, torch.tensor(best).double(), names=truth.names)  # raises where a camp gains nothing
     return {"random": random.tolist(), "best": best}
 
@@ -323,7 +323,7 @@ def _collect(learner: Any, policy: Any, belief: Belief, settings: Loop, here: St
     if isinstance(policy, Lottery):
         drawn = torch.as_tensor(policy.draw(settings.pieces - wild, seed=here.number("draw")))
         plays += list(zip(policy.policies, torch.bincount(drawn, minlength=len(policy)).tolist()))
-    else:
+    elif wild < settings.pieces:
         tastes = draw_tastes(belief, settings.pieces - wild, generator=here("served"))
         kinds, times = torch.unique(tastes[:SERVED], dim=0, return_counts=True)
         each = quota(tuple((times / times.sum()).tolist()), settings.pieces - wild)
@@ -349,7 +349,12 @@ def _anywhere(learner: Any, settings: Loop) -> Any:
 
 
 def _candidates(
-    shown: Segments, newest: int, answers: Comparisons | None, like: Comparisons, settings: Loop, here: Streams
+    shown: Segments,
+    newest: int,
+    answers: Comparisons | None,
+    like: Comparisons,
+    settings: Loop,
+    here: Streams,
 ) -> Comparisons:
     """Random pairs for each rater, half among the newest pieces, none that the rater has met."""
     raters, total = like.raters, len(shown)
@@ -435,9 +440,7 @@ def _write(folder: Path, data: Comparisons, newest: int) -> None:
 
     assert isinstance(data.options, Segments)
     options = data.options
-    mask = (
-        torch.ones(options.factors.shape[:2], dtype=torch.bool) if options.mask is None else options.mask
-    )
+    mask = torch.ones(options.factors.shape[:2], dtype=torch.bool) if options.mask is None else options.mask
     held = {
         "factors": options.factors.double(),
         "mask": mask,

@@ -180,7 +180,9 @@ class FewAnswers:
         truth = known_voices(taste[None])
         anywhere = torch.full((len(taste),), 1 / len(taste), dtype=torch.float64)
         table = learner.table
-        walk = Table(table.transition, anywhere, table.factors, table.discount, table.factor_names, self.length)
+        walk = Table(
+            table.transition, anywhere, table.factors, table.discount, table.factor_names, self.length
+        )
         shown = Tabular(walk).rollout(learner.random(), self.segments, seed=streams.number("walk"))
         spread = float((shown.factors.double().sum(1) @ taste).std()) * 2**0.5
         rows = CampPeople((tuple((self.strength / spread * taste).tolist()),), (1.0,), worth=Factors())
