@@ -259,6 +259,7 @@ def _round(
 ) -> dict[str, Any]:
     here = streams.below("round", number)
     fresh, _ = _read(run.files("begin"))
+    shown: Any = fresh.options
     before: Belief | None = None
     known: tuple[Policy, ...] = ()
     if number:
@@ -270,7 +271,7 @@ def _round(
         shown = _longer(answers.options, _collect(learner, policy, before, settings, here))
         newest = len(shown) - len(answers.options)
     else:
-        shown, answers, newest = fresh.options, None, len(fresh.options)
+        answers, newest = None, len(shown)
     asked = torch.zeros(len(people), dtype=torch.long) if answers is None else answers.counts
     pool = _candidates(shown, newest, answers, fresh, settings, here)
     wanted = choose(settings.pick, before, pool, settings.asked, here.number("choose"))

@@ -2,13 +2,15 @@
 
     best_of, tilted   a finite set of options, exactly: best of n, and the optimum under a Kullback-Leibler limit
     trained           a tabular world, step by step of policy mirror descent
-    few_answers       the experiment: a maze whose reward is learned for each place apart, one reward or a careful crowd
+    FewAnswers        an experiment: a maze whose reward is learned for each place apart
+    RareOptions       another: options of which some are hardly ever compared
+    compare           either of them, for one reward, an ensemble's mean and careful ensembles, over seeds
 
 A single reward is followed to where it errs upwards, which is where nobody was asked: its own return rises and
 the true one falls. What all members of an ensemble like does not do that.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pluralign.data.options import Items
 from pluralign.metrics.estimate import Estimate
 from pluralign.policies.learners.tabular import Table, Tabular, TabularPolicy
 from pluralign.policies.pessimist import Careful
-from pluralign.population.ensemble import Ensemble
+from pluralign.population.ensemble import Ensemble, apart
 from pluralign.population.pooled import Pooled
 from pluralign.population.voices import Voices
 from pluralign.raters import CampPeople, Factors, questions
@@ -44,6 +47,7 @@ class Curve:
     pressure: Float[Tensor, " T"]
     proxy: Float[Tensor, " T"]
     true: Float[Tensor, " T"]
+    unit: str = "nats from the reference"
 
     @property
     def fall(self) -> float:
@@ -150,7 +154,7 @@ def trained(
         ahead = ahead - ahead.mean(1, keepdim=True)
         log = log + rate * ahead / ahead.abs().amax().clamp_min(1e-300)
         log = (log - log.amax(1, keepdim=True)).clamp_min(-50.0)  # a policy that can still change its mind
-    return Curve(torch.arange(steps + 1).double(), torch.stack(proxy), torch.stack(true))
+    return Curve(torch.arange(steps + 1).double(), torch.stack(proxy), torch.stack(true), "steps of training")
 
 
 @dataclass(frozen=True)
@@ -173,10 +177,10 @@ class FewAnswers:
     strength: float = 2.0
     steps: int = 150
 
-    def run(self, seed: Seed = 0, *, world: Any = None) -> dict[str, Curve]:
+    def run(self, seed: Seed = 0) -> dict[str, Curve]:
         """One set of people and answers; curves in parts of what the best policy gains over the random one."""
         streams = Streams.of(seed)
-        learner, taste = places(world)
+        learner, taste = places()
         truth = known_voices(taste[None])
         anywhere = torch.full((len(taste),), 1 / len(taste), dtype=torch.float64)
         table = learner.table
@@ -208,16 +212,75 @@ class FewAnswers:
         }
 
 
-def few_answers(
-    runs: int = 10, settings: FewAnswers | None = None, *, seed: int = 0, world: Any = None
-) -> tuple[pd.DataFrame, dict[str, list[Curve]]]:
-    """`FewAnswers` with `runs` seeds: a table of the ways to train, and all curves.
+@dataclass(frozen=True)
+class RareOptions:
+    """Options that a reference policy proposes more or less often, and people compare as often as they are proposed.
 
-    Columns: `end`, the true return after training; `lost`, how much higher it was at the peak of the mean curve; `ahead`,
-    how much it ends above the first way, a single reward, on the same answers; each with its standard error over runs.
+    The k-th option is proposed in proportion to 1 / k. Those at the end were compared once or twice, so that a reward
+    fitted to the answers is least right where a policy that leaves the reference goes.
+
+    Attributes:
+        options: how many. people: who answer. asked: pairs each. spread: of true worths, in utils.
+        skill: correlation of an option's worth with the logarithm of how often it is proposed: what is hardly ever
+            proposed is mostly bad.
+        members: of the ensemble. ridge: of each member and of the single reward. penalty: of the uncertainty-weighted rule.
     """
-    settings = settings or FewAnswers()
-    every = [settings.run(Streams.of(seed).number("run", k), world=world) for k in range(runs)]
+
+    options: int = 300
+    people: int = 60
+    asked: int = 6
+    spread: float = 1.0
+    skill: float = 0.7
+    members: int = 8
+    ridge: float = 0.01
+    penalty: float = 0.5
+
+    def run(self, seed: Seed = 0) -> dict[str, Curve]:
+        """One set of options, people and answers; worths in utils, within more and more nats of the reference."""
+        streams = Streams.of(seed)
+        base = 1 / torch.arange(1, self.options + 1, dtype=torch.float64)
+        base = base / base.sum()
+        noise = torch.randn(self.options, generator=streams("worth"), dtype=torch.float64)
+        usual = (base.log() - base.log().mean()) / base.log().std(correction=0)
+        worth = self.spread * (self.skill * usual + (1 - self.skill**2) ** 0.5 * noise)
+        crowd = CampPeople(((1.0,),), (1.0,), worth=Factors()).draw(self.people, streams.number("people"))
+        asked = self.people * self.asked
+        slate = torch.multinomial(base.expand(asked, -1), 2, generator=streams("questions"))
+        rater = torch.arange(self.people).repeat_interleave(self.asked)
+        told = crowd.answer(Items(worth[:, None]), slate, rater, streams.number("answers"))
+        names = Items(torch.zeros(self.options, 0))
+        data = replace(told, options=names)
+        single = Pooled(ridge=self.ridge)
+        one = single.fit(data, streams.number("single"))
+        many = apart(Ensemble(single, self.members).fit(data, streams.number("ensemble")))
+        score = lambda belief: belief.utility(names, belief.draws)[0].double()
+        # A score says nothing about its zero: what the reference brings is zero for every guess.
+        level = lambda x: x - x @ base
+        guesses = torch.stack([level(score(b)) for b in many], 1)
+        even = torch.full((self.members,), 1 / self.members, dtype=torch.float64)
+        sure = {
+            "single reward": level(score(one)),
+            "mean of the ensemble": Mean().value(guesses, even),
+            "worst case": WorstOff().value(guesses, even),
+            "uncertainty-weighted": UncertaintyWeighted(self.penalty).value(guesses, even),
+        }
+        return {name: tilted(proxy, level(worth), base) for name, proxy in sure.items()}
+
+
+def compare(
+    settings: FewAnswers | RareOptions, runs: int = 10, *, seed: int = 0
+) -> tuple[pd.DataFrame, dict[str, list[Curve]]]:
+    """`runs` sets of people and answers: a table of the ways to train, and all curves.
+
+    Columns: `end`, the true return in the end; `lost`, how much higher it was at the peak of the mean curve; `ahead`,
+    how much it ends above the first way, a single reward, on the same answers; each with its standard error over runs.
+
+    Raises:
+        ValueError: fewer than 2 runs, which have no standard error.
+    """
+    if runs < 2:
+        raise ValueError(f"`runs` must be at least 2 for a standard error, got {runs}.")
+    every = [settings.run(Streams.of(seed).number("run", k)) for k in range(runs)]
     curves = {name: [run[name] for run in every] for name in every[0]}
     rows = []
     ends = {name: torch.stack([c.true for c in found]) for name, found in curves.items()}
@@ -226,10 +289,10 @@ def few_answers(
         # Where the mean curve is highest: the height of each single run's own peak is mostly luck.
         peak = int(true.mean(0).argmax())
         numbers = {"end": true[:, -1], "lost": true[:, peak] - true[:, -1], "ahead": true[:, -1] - plain}
-        row: dict[str, Any] = {"trained for": name, "peak step": peak}
+        row: dict[str, Any] = {"trained for": name, "peak": float(curves[name][0].pressure[peak])}
         for what, each in numbers.items():
-            found = Estimate.mean(each)
-            row |= {what: found.value, f"{what} error": found.standard_error}
+            number = Estimate.mean(each)
+            row |= {what: number.value, f"{what} error": number.standard_error}
         rows.append(row)
     return pd.DataFrame(rows), curves
 
@@ -247,19 +310,19 @@ def places(world: Any = None) -> tuple[Tabular, Float[Tensor, " S"]]:
     return learner, table.factors[:, 0, 0].clone()
 
 
-def picture(curves: dict[str, list[Curve]]) -> Any:
+def picture(curves: dict[str, list[Curve]], title: str = "True return, above the reference") -> Any:
     """True return over training, mean and a standard error to each side, for each way to train."""
     from pluralign.lab.report import COLOURS, canvas, titled
 
     drawing, ax = canvas(6.4, 3.6)
     for colour, (name, found) in zip(COLOURS, curves.items()):
         true = torch.stack([c.true for c in found]).numpy()
-        mean, error = true.mean(0), true.std(0, ddof=1) / np.sqrt(len(true)) if len(true) > 1 else 0
-        steps = found[0].pressure.numpy()
+        mean, error = true.mean(0), true.std(0, ddof=1) / np.sqrt(len(true))
+        steps = torch.stack([c.pressure for c in found]).mean(0).numpy()
         ax.fill_between(steps, mean - error, mean + error, color=colour, alpha=0.15, linewidth=0)
         ax.plot(steps, mean, color=colour, label=name)
-    titled(ax, "True return: 0 as by chance, 1 the best policy")
-    ax.set_xlabel("steps of training")
+    titled(ax, title)
+    ax.set_xlabel(found[0].unit)
     ax.legend(frameon=False, fontsize=8)
     return drawing
 
@@ -269,7 +332,7 @@ def _returns(learner: Tabular, policy: TabularPolicy, voices: Voices) -> Tensor:
 
 
 def _shifted(curve: Curve, low: float, high: float) -> Curve:
-    return Curve(curve.pressure, curve.proxy, (curve.true - low) / (high - low))
+    return replace(curve, true=(curve.true - low) / (high - low))
 
 
 def _reference(proxy: Tensor, reference: Tensor | None) -> Tensor:

@@ -129,10 +129,10 @@ class WorstFirst:
             if found.status != 0:
                 raise RuntimeError(f"the chain of linear programmes broke off: {found.message}")
             assert found.x is not None
+            chance = torch.as_tensor(found.x[:-1]).clamp_min(0.0)
             # Their multipliers sum to one, so somebody is held in every round.
             stuck = open_ & (-found.ineqlin.marginals > 1e-9)
             held[stuck] = found.x[-1]
-        chance = torch.as_tensor(found.x[:-1]).clamp_min(0.0)
         return chance / chance.sum()
 
 
