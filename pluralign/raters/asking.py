@@ -123,7 +123,7 @@ class OnPolicy:
 
 
 def long_tailed(
-    raters: int, mean: float, seed: Seed, *, least: int = 1, shape: float = 1.5
+    raters: int, mean: float | int, seed: Seed, *, least: int = 1, shape: float = 1.5
 ) -> Int[Tensor, " R"]:
     """(R,) numbers of answers of which few people give many: Pareto distributed, about `mean` on average.
 

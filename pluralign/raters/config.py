@@ -11,6 +11,7 @@ import json
 import math
 import re
 import tomllib
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ def _people(tree: dict[str, Any], factors: Mapping[str, float]) -> People:
     if "preset" in tree:
         _refuse_unknown("a preset", tree, PRESET)
         scales = dict(factors) | _known(tree.get("scales", {}), tuple(factors), "scales")
-        people = preset(tree["preset"], scales, tree.get("strength", 2.0))
+        people = preset(tree["preset"], scales, float(tree.get("strength", 2.0)))
         own = {k: v for k, v in _settings(tree, tuple(factors)).items() if k in ("faults", "rule", "worth")}
         return with_settings(people, **own) if own else people
     name = tree.pop("kind", None)
@@ -224,7 +225,20 @@ def _made(kind: type, name: str, settings: dict[str, Any]) -> Any:
     for f in fields:
         if f.name not in settings and f.default is f.default_factory is dataclasses.MISSING:
             raise ValueError(f"{name!r} needs `{f.name}`; add it.")
-    return kind(**settings)
+    hints = typing.get_type_hints(kind)
+    return kind(
+        **{
+            key: _decimal(value) if not re.search(r"\bint\b", str(hints[key])) else value
+            for key, value in settings.items()
+        }
+    )
+
+
+def _decimal(value: Any) -> Any:
+    """Whole numbers where decimal ones are meant."""
+    if isinstance(value, tuple):
+        return tuple(_decimal(item) for item in value)
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _refuse_unknown(what: str, settings: dict[str, Any], names: tuple[str, ...]) -> None:
