@@ -202,7 +202,8 @@ def write_minari(episodes: Episodes, folder: str | Path) -> Path:
         raise FileExistsError(f"{folder} exists already; name a new folder or remove it.")
     data = folder / "data"
     data.mkdir(parents=True)
-    arrays, attributes = {}, {}
+    arrays: dict[str, np.ndarray] = {}
+    attributes: dict[str, dict[str, Any]] = {}
     for n in range(len(episodes)):
         steps, at = int(episodes.length[n]), f"episode_{n}"
         end = np.arange(steps) == steps - 1
@@ -261,7 +262,9 @@ def read_minari(folder: str | Path) -> Episodes:
         raise ValueError(
             f"{folder} holds no episodes with rows of numbers; give a dataset without nested spaces."
         )
-    found = [{name: held.get(f"episode_{n}/{name}") for name in _NAMES} for n in range(count)]
+    found: list[dict[str, Any]] = [
+        {name: held.get(f"episode_{n}/{name}") for name in _NAMES} for n in range(count)
+    ]
     shapes = {
         (one["observations"].ndim, one["actions"].ndim) for one in found if one["observations"] is not None
     }

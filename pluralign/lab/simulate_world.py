@@ -100,10 +100,10 @@ class SimulateWorld:
         """The episodes, in turn by every policy that was trained."""
         streams, learner = Streams.of(self.seed), PPO(self.world, steps=self.training)
         random = learner.random()
-        pilot = collect(self.world, random, 48, streams.below("pilot"), random=random, part=1.0)
         kinds = {self.quality: QUALITY[self.quality]} if self.quality in QUALITY else QUALITY
         trained: list[tuple[str, Policy]] = [("nobody", random)]
         if any(part < 1 for part in kinds.values()):
+            pilot = collect(self.world, random, 48, streams.below("pilot"), random=random, part=1.0)
             pieces = pilot.cut(400, min(self.steps, int(pilot.length.min())), streams.below("pilot"))[0]
             trained = self._trained(learner, pieces, streams)
         parts = []
@@ -142,6 +142,12 @@ class SimulateWorld:
         out = Path(out)
         if out.exists():
             raise FileExistsError(f"{out} exists already; name a new folder or remove it.")
+        from pluralign_envs.catalogue import WORLDS
+
+        # A wrong population is told before anything is simulated.
+        population(
+            self.population, {factor.name: 1.0 for factor in WORLDS[self.world].factors}, self.strength
+        )
         half = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
         episodes = self.watched()
         pieces, episode, first = episodes.cut(

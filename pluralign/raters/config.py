@@ -123,7 +123,8 @@ def _people(tree: dict[str, Any], factors: Mapping[str, float]) -> People:
         scales = dict(factors) | _known(tree.get("scales", {}), tuple(factors), "scales")
         people = preset(tree["preset"], scales, float(tree.get("strength", 2.0)))
         own = {k: v for k, v in _settings(tree, tuple(factors)).items() if k in ("faults", "rule", "worth")}
-        return with_settings(people, **own) if own else people
+        settled: People = with_settings(people, **own) if own else people
+        return settled
     name = tree.pop("kind", None)
     if name not in KINDS:
         raise ValueError(f"`kind` must be one of {', '.join(KINDS)} (or give a `preset`), got {name!r}.")
@@ -142,7 +143,7 @@ def _people(tree: dict[str, Any], factors: Mapping[str, float]) -> People:
     return found
 
 
-def with_settings(people: People, **settings: Any) -> People:
+def with_settings(people: Any, **settings: Any) -> Any:
     """The same people with other `faults`, `rule` or `worth`; for those who change or are mixed, of all of them."""
     if isinstance(people, ChangingPeople):
         return dataclasses.replace(people, people=with_settings(people.people, **settings))
@@ -150,10 +151,10 @@ def with_settings(people: People, **settings: Any) -> People:
         return dataclasses.replace(
             people, kinds=tuple(with_settings(kind, **settings) for kind in people.kinds)
         )
-    names = {field.name for field in dataclasses.fields(people)}  # type: ignore[arg-type]
+    names = {field.name for field in dataclasses.fields(people)}
     if missing := sorted(set(settings) - names):
         raise ValueError(f"{type(people).__name__} takes no `{missing[0]}`; leave it out.")
-    return dataclasses.replace(people, **settings)  # type: ignore[type-var]
+    return dataclasses.replace(people, **settings)
 
 
 def _settings(tree: dict[str, Any], factors: tuple[str, ...]) -> dict[str, Any]:
