@@ -7,7 +7,7 @@
 # %% [markdown]
 # # A stranger arrives: how soon does the robot serve them as well as an old friend?
 #
-# A robot lives in a maze with ten coloured rooms. It has served many people, who differ in the rooms they like. Now
+# A robot lives in a maze with three coloured rooms, and puddles. It has served many people, who differ in the rooms they like. Now
 # somebody new walks in. The robot may ask: "this piece of a walk, or that one?" After each answer it walks by what
 # it believes. What counts is not what it knows but where it goes: the true return, for this stranger, of the policy it
 # picks. (What answers tell of a taste, and what they cannot, is in *Few answers from a stranger*.)
@@ -29,7 +29,7 @@ from pluralign.rewards import known_voices
 from pluralign.streams import Streams
 
 quick = bool(os.environ.get("PLURALIGN_QUICK"))
-KNOWN, STRANGERS, ROUNDS = (150, 40, 12) if quick else (400, 150, 24)
+KNOWN, STRANGERS, ROUNDS = (150, 40, 8) if quick else (300, 100, 18)
 COUNTS = [n for n in (0, 1, 2, 3, 5, 8, 12, 18, 24) if n <= ROUNDS]
 RED, BLUE, GREEN, GREY = "#c8453b", "#2c6fbb", "#3a9464", "#8a939c"
 streams = Streams(0)
@@ -37,12 +37,12 @@ streams = Streams(0)
 # %% [markdown]
 # ## The maze and its people
 #
-# The maze has an exact tabular twin, so the best policy for a taste is solved for, not trained. People come from ten
-# camps: some want one room above all, others two or three, and all mind effort a little. They were shown pieces of walks
-# that lead to all kinds of rooms.
+# The maze has an exact tabular twin, so the best policy for a taste is solved for, not trained. People come no
+# camps: everybody likes each room in their own measure, or would rather keep away from it, and all mind puddles and effort.
+# They were shown pieces of walks that lead to all kinds of places.
 
 # %%
-twin = pluralign_envs.twin("pluralign/PointMazeLarge-v0")
+twin = pluralign_envs.twin("pluralign/SharedSafety-v0")
 learner = Tabular(twin)
 names = twin.factor_names
 each = known_voices(torch.eye(len(names)).double(), names=names)
@@ -65,10 +65,12 @@ walk = torch.randint(len(whole), (400,), generator=streams("of which walk"))
 pieces = pluralign.Segments(whole[walk[:, None], first[:, None] + torch.arange(15)].float(), names=names)
 
 spread = pieces.factors.sum(1).std(0).double() * 2**0.5
-scales = {name: (-1 if name == "effort" else 1) * float(s) for name, s in zip(names, spread)}
-town = preset("ten-camps", scales, strength=4.0)
+scales = {name: (-1 if name in ("effort", "hazard") else 1) * float(s) for name, s in zip(names, spread)}
+town = preset("continuum", scales, strength=4.0)
 old_friends = town.draw(KNOWN, 1)
-belief = pluralign.Camps(groups=10, ridge=1.0).fit(Uniform().ask(old_friends, pieces, 20, 1), seed=0)
+belief = pluralign.Hierarchical(method="normal", temper=1.0, draws=128).fit(
+    Uniform().ask(old_friends, pieces, 20, 1), seed=0
+)
 
 # %% [markdown]
 # ## The interview
