@@ -23,14 +23,14 @@ Usage: pluralign VERB ...         (pluralign VERB --help tells more)
 
   experiment NAME             simulate raters, fit, optimise, judge, and write a report with pictures
   leaderboard FOLDER          every population model on anybody's answers, one protocol, a plain verdict
-  simulate --out FOLDER       answers of simulated people whose tastes are known
+  simulate [WORLD] --out DIR  answers of simulated people whose tastes are known
   fit POPULATION FOLDER       fit one population model and save what it believes
   evaluate RUN FOLDER         how well a fitted model predicts a folder of answers
   adapt RUN FOLDER            what a few answers say of raters the model never met
   starc A B --env ID          how far rewards are apart, and what optimising one for the other costs
   optimise METHOD FOLDER      a policy straight from answers about segments, without a reward
   report RUN                  build report.html again from the tables of a run
-  list KIND                   populations, recipes, rules, utilities, people, worlds
+  list KIND                   populations, recipes, rules, utilities, raters, worlds
 
 A FOLDER of answers holds comparisons.csv (rater_id, item_a, item_b, label = share of item_a) and items.csv (item_id,
 features or text). Every run writes a folder with config.json, metrics.jsonl, versions.txt and report.html; a stopped
@@ -159,18 +159,32 @@ def _leaderboard(words: list[str]) -> None:
 def _simulate(words: list[str]) -> None:
     parser = _parser(
         "simulate",
-        "Answers of simulated people, with the truth beside: truth.csv (tastes) and truth_share.npy (chances).",
+        "Answers of simulated people, with the truth beside: truth.csv (tastes) and truth_share.npy (chances). About options "
+        "in a table, or with `pluralign simulate WORLD` about pieces of trajectories of a world; `pluralign simulate WORLD "
+        "--help` shows its settings, `pluralign list worlds` and `pluralign list raters` the names.",
     )
-    parser.add_argument("--out", type=Path, required=True, help="a new folder")
     from pluralign.lab.settings import add_settings, settings_of
     from pluralign.lab.simulate import Simulate
 
-    add_settings(parser, Simulate, "people and questions")
+    parser.add_argument("--out", type=Path, required=True, help="a new folder")
+    if not words or words[0].startswith("-"):
+        add_settings(parser, Simulate, "people and questions")
+        given = parser.parse_args(words)
+        table = Simulate(**settings_of(Simulate, given))
+        table.write(given.out)
+        print(
+            f"{table.raters * table.answers:,} answers of {table.raters:,} people ({table.population}) are in {given.out}"
+        )
+        return
+    from pluralign.lab.simulate_world import SimulateWorld
+
+    parser.add_argument("world", help="for example maze, cheetah or reacher")
+    add_settings(parser, SimulateWorld(words[0]), "people, questions and what they are shown")
     given = parser.parse_args(words)
-    world = Simulate(**settings_of(Simulate, given))
-    world.write(given.out)
+    world = SimulateWorld(**{"world": words[0], **settings_of(SimulateWorld, given)})
+    _, data = world.write(given.out)
     print(
-        f"{world.raters * world.answers:,} answers of {world.raters:,} people ({world.population}) are in {given.out}"
+        f"{len(data):,} answers of {world.raters:,} people ({world.population}) about {world.world} are in {given.out}"
     )
 
 
@@ -379,7 +393,7 @@ def _report(words: list[str]) -> None:
 
 def _list(words: list[str]) -> None:
     parser = _parser("list", "What there is to choose from.")
-    parser.add_argument("kind", help="populations, recipes, rules, utilities, people or worlds")
+    parser.add_argument("kind", help="populations, recipes, rules, utilities, raters (or people) or worlds")
     given = parser.parse_args(words)
     from pluralign.lab.listing import listing
 

@@ -4,7 +4,7 @@ import importlib.util
 import inspect
 from typing import Any
 
-KINDS = ("populations", "recipes", "rules", "utilities", "people", "worlds")
+KINDS = ("populations", "recipes", "rules", "utilities", "raters", "people", "worlds")
 
 
 def listing(kind: str) -> list[tuple[str, str]]:
@@ -42,12 +42,22 @@ def _utilities() -> list[tuple[str, str]]:
     return [(name, _first(utility)) for name, utility in UTILITIES.items()]
 
 
-def _people() -> list[tuple[str, str]]:
-    from pluralign.raters import PRESETS, TEACHERS, CampPeople, GaussianPeople, PeopleFromFile
+def _raters() -> list[tuple[str, str]]:
+    """Presets, kinds for files, what changes in people, faults, teachers, designs."""
+    from pluralign.elicitation import Active
+    from pluralign.lab.settings import told
+    from pluralign.raters import CURVED, PRESETS, TEACHERS, Contrast, Faults, OnPolicy, Uniform
+    from pluralign.raters.config import CHANGES, KINDS
 
-    kinds = {"camps": CampPeople, "gaussian": GaussianPeople, "file": PeopleFromFile}
-    teachers = [(f"teacher {name}", str(faults)) for name, faults in TEACHERS.items()]
-    return [(name, _first(kind)) for name, kind in kinds.items()] + list(PRESETS.items()) + teachers
+    faults = told(Faults.__doc__ or "")
+    return [
+        *(PRESETS | CURVED).items(),
+        *((f"kind {name}", _first(kind)) for name, kind in KINDS.items()),
+        *((f"change {name}", _first(change)) for name, change in CHANGES.items()),
+        *((f"fault {name}", about) for name, about in faults.items()),
+        *((f"teacher {name}", str(faults)) for name, faults in TEACHERS.items()),
+        *((f"questions {kind.__name__}", _first(kind)) for kind in (Uniform, Contrast, OnPolicy, Active)),
+    ]
 
 
 def _worlds() -> list[tuple[str, str]]:
@@ -72,6 +82,7 @@ _FOUND = {
     "recipes": _recipes,
     "rules": _rules,
     "utilities": _utilities,
-    "people": _people,
+    "raters": _raters,
+    "people": _raters,
     "worlds": _worlds,
 }

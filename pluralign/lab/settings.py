@@ -14,7 +14,7 @@ def add_settings(parser: argparse.ArgumentParser, of: Any, title: str, without: 
     """An option for every field of a class, or of settings, that a word can say; `--groups 3`, `--hard`, `--share .7 .3`."""
     group = parser.add_argument_group(title)
     kind = of if isinstance(of, type) else type(of)
-    told = _told(kind.__doc__ or "")
+    abouts = told(kind.__doc__ or "")
     hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
         kinds = _plain(hints[field.name])
@@ -22,7 +22,7 @@ def add_settings(parser: argparse.ArgumentParser, of: Any, title: str, without: 
             continue
         flag = "--" + field.name.replace("_", "-")
         default = getattr(of, field.name, None)
-        about = told.get(field.name, "")
+        about = abouts.get(field.name, "")
         shown = f"{about} (default: {default})" if default is not None else about
         more: dict[str, Any] = {
             "dest": field.name,
@@ -82,7 +82,7 @@ def _metavar(kinds: tuple[type, ...]) -> str:
     return "N" if int in kinds and str not in kinds else "X" if str not in kinds else "VALUE"
 
 
-def _told(doc: str) -> dict[str, str]:
+def told(doc: str) -> dict[str, str]:
     """What the "Attributes:" of a docstring say of each name."""
     out: dict[str, str] = {}
     inside = doc.partition("Attributes:")[2].split("\n\n")[0]

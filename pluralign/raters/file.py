@@ -9,16 +9,14 @@ import torch
 from pluralign.choice import Luce, OutcomeRule
 from pluralign.raters.factors import Basis, Factors
 from pluralign.raters.numbers import uniform
-from pluralign.raters.simulated import SimulatedRaters
+from pluralign.raters.simulated import FAULTS, SimulatedRaters
 from pluralign.streams import Seed, Streams
-
-FAULTS = ("rationality", "lapse", "equal", "discount")
 
 
 @dataclass(frozen=True)
 class PeopleFromFile:
     """A row per person: a column per factor with the taste, and where wanted `rater_id`, `group`,
-    `rationality`, `lapse`, `equal`, `discount`.
+    `rationality`, `bias`, `lapse`, `mistake`, `equal`, `discount`, `skip`, `pace`, `reaction`.
 
     Attributes:
         path: .csv, .csv.gz or .parquet.
@@ -53,9 +51,8 @@ class PeopleFromFile:
             .values
         )
         chosen = table.iloc[row.numpy()]
-        numbers = {
-            c: self._numbers(chosen, c) for c in (*factors, *(c for c in FAULTS if c in table.columns))
-        }
+        given = [c for c in FAULTS if c in table.columns and c not in factors]
+        numbers = {c: self._numbers(chosen, c) for c in (*factors, *given)}
         group = None
         if "group" in table.columns:
             codes = pd.factorize(table["group"], sort=True)[0][row.numpy()]
@@ -63,7 +60,7 @@ class PeopleFromFile:
                 raise ValueError(f"{self.path}, column 'group': row {int(codes.argmin()) + 1} is empty.")
             group = torch.as_tensor(codes, dtype=torch.long)
         taste = torch.stack([numbers[c] for c in factors], 1)
-        faults = {c: numbers[c] for c in FAULTS if c in numbers}
+        faults = {c: numbers[c] for c in given}
         return SimulatedRaters(self.worth, taste, self.rule, group, stream=row, **faults)
 
     def _numbers(self, chosen: pd.DataFrame, column: str) -> torch.Tensor:

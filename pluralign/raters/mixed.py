@@ -1,5 +1,6 @@
 """People who do not even choose alike: a rule of choice and faults for each kind."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -8,9 +9,10 @@ from torch import Tensor
 
 from pluralign.data.comparisons import Comparisons
 from pluralign.data.options import Options
+from pluralign.raters.ideal import IdealPeople
 from pluralign.raters.numbers import uniform
 from pluralign.raters.people import CampPeople, GaussianPeople, quota
-from pluralign.raters.simulated import SimulatedRaters
+from pluralign.raters.simulated import SimulatedRaters, count_up
 from pluralign.streams import Seed, Streams
 
 
@@ -30,10 +32,6 @@ class MixedRaters:
         if {len(people) for people in self.kinds} != {len(self.kind)}:
             raise ValueError(
                 f"each of `kinds` must hold all {len(self.kind)} raters, got {[len(people) for people in self.kinds]}."
-            )
-        if any(people.skip is not None or hasattr(people.rule, "rule") for people in self.kinds):
-            raise ValueError(
-                "mixed people cannot skip questions; leave `skip` out, and take rules without wrappers."
             )
 
     def __len__(self) -> int:
@@ -78,15 +76,24 @@ class MixedRaters:
         *,
         asked: Int[Tensor, " R"] | None = None,
     ) -> Comparisons:
-        """As `SimulatedRaters.answer`; one row per question, in order."""
-        streams = Streams.of(seed)
-        label = torch.zeros(slate.shape)
+        """As `SimulatedRaters.answer`; seconds of those who take no time are not a number."""
+        streams, number = Streams.of(seed), count_up(rater, len(self))
+        if asked is not None:
+            number = number + asked[rater]
+        label, given = torch.zeros(slate.shape), torch.ones(len(rater), dtype=torch.bool)
+        seconds = torch.zeros(len(rater))
         for place, people in enumerate(self.kinds):
             rows = (self.kind[rater] == place).nonzero()[:, 0]
-            label[rows] = people.answer(options, slate[rows], rater[rows], streams, asked=asked).label
+            told = people.told(options, slate[rows], rater[rows], number[rows], streams)
+            label[rows], given[rows] = told[0], told[1]
+            seconds[rows] = told[2] if told[2] is not None else math.nan
         assert self.kinds[0].stream is not None
         ids = tuple(str(s) for s in self.kinds[0].stream.tolist())
-        return Comparisons(options, slate, rater, label, rater_ids=ids)
+        timed = any(people.pace is not None for people in self.kinds)
+        data = Comparisons(
+            options, slate, rater, label, response_time=seconds if timed else None, rater_ids=ids
+        )
+        return data if bool(given.all()) else data.take(given)
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ class MixedPeople:
         share: of the people in each kind, sum 1; exact, as camps are.
     """
 
-    kinds: tuple[CampPeople | GaussianPeople, ...]
+    kinds: tuple[CampPeople | GaussianPeople | IdealPeople, ...]
     share: tuple[float, ...]
 
     def __post_init__(self) -> None:

@@ -9,12 +9,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pluralign.choice import Davidson, Luce, Thurstone
+from pluralign.raters.changes import Drift, Fatigue, Moods, Swing
+from pluralign.raters.changing import ChangingPeople, ChangingRaters
 from pluralign.raters.faults import Faults
+from pluralign.raters.ideal import IdealPeople
 from pluralign.raters.mixed import MixedPeople, MixedRaters
 from pluralign.raters.numbers import normal
 from pluralign.raters.people import CampPeople, GaussianPeople
+from pluralign.raters.ranked import RankedPeople, RankedRaters
 from pluralign.raters.simulated import SimulatedRaters
-from pluralign.raters.turning import TurningPeople, TurningRaters
 from pluralign.streams import Seed
 
 MINDED = 0.25  # what all people mind, as a part of what a camp cares for
@@ -26,16 +29,29 @@ PRESETS: dict[str, str] = {
     "continuum": "No camps: everybody has a taste of their own.",
     "long-tail": "Ten camps, the k-th as large as 1/k of the first.",
     "adversaries": "Two camps, and one person in ten who wants the opposite of both.",
-    "drifting": "Two camps whose people swing, within a hundred answers, to caring for another factor.",
+    "trolls": "Two camps; one person in ten answers at random.",
+    "drifting": "Two camps whose people's tastes walk at random: as far, in a hundred answers, as they are strong.",
+    "swinging": "Two camps whose people swing, within a hundred answers, to caring for another factor.",
+    "tired": "Two camps; care is half gone after fifty answers, and in the end three answers in ten are guesses.",
+    "moody": "Two camps; answers come in sessions of ten, between which tastes differ.",
+    "left-leaning": "Two camps who prefer, each more or less, what stands first.",
+    "timed": "Two camps; a toss-up takes a person two seconds, and what is clear takes less.",
     "mixed-rules": "Two camps; people who choose by Luce's or Thurstone's rule, who say 'equal', and who often guess.",
 }
+CURVED: dict[str, str] = {
+    "ideal-points": "Two camps who want a factor neither small nor large, but just right, and not the same.",
+    "ranked": "Two camps who judge by one factor, and look at the next only where that differs too little (HERON).",
+}
+"""Presets whose people have no worth that is a sum of factors, so that a taste is not utils per factor."""
 
 
 @runtime_checkable
 class People(Protocol):
     """Settings of a population that people can be drawn from."""
 
-    def draw(self, count: int, seed: Seed) -> SimulatedRaters | TurningRaters | MixedRaters: ...
+    def draw(
+        self, count: int, seed: Seed
+    ) -> SimulatedRaters | ChangingRaters | MixedRaters | RankedRaters: ...
 
 
 def preset(name: str, factors: Mapping[str, float], strength: float = 2.0) -> People:
@@ -46,7 +62,7 @@ def preset(name: str, factors: Mapping[str, float], strength: float = 2.0) -> Pe
     more of it and people who want less; with none, the costs are what people differ about.
 
     Args:
-        name: one of `PRESETS`.
+        name: one of `PRESETS` or `CURVED`.
         factors: in the order of the options' numbers, each with the typical difference between two options (in the
             factor's unit; for segments, of sums over steps), negative where people who care want less.
         strength: utils by which two options typically differ to a person who cares for one factor alone.
@@ -54,8 +70,8 @@ def preset(name: str, factors: Mapping[str, float], strength: float = 2.0) -> Pe
     Raises:
         ValueError: there is no such preset, or the factors cannot carry it.
     """
-    if name not in PRESETS:
-        raise ValueError(f"There is no population {name!r}; there are {', '.join(PRESETS)}.")
+    if name not in PRESETS | CURVED:
+        raise ValueError(f"There is no population {name!r}; there are {', '.join(PRESETS | CURVED)}.")
     wrong = [factor for factor, scale in factors.items() if not math.isfinite(scale) or scale == 0]
     if not factors or wrong:
         raise ValueError(
@@ -91,8 +107,25 @@ def preset(name: str, factors: Mapping[str, float], strength: float = 2.0) -> Pe
         return GaussianPeople(mean, tuple(tuple(row) for row in wide.diag().tolist()))
     if name == "adversaries":
         return _with_adversaries(camps(2), wanted, scale, strength)
-    if name == "drifting":
-        return TurningPeople(camps(2), _turned(scale, goal))
+    if name == "trolls":
+        return MixedPeople((camps(2), camps(2, faults=Faults(lapse=1.0))), (0.9, 0.1))
+    if name in ("drifting", "moody"):
+        felt = torch.where(goal, strength / scale.abs(), 0.0)
+        if name == "drifting":
+            return ChangingPeople(camps(2), (Drift(tuple((felt / 10).tolist())),))
+        return ChangingPeople(camps(2), (Moods(10, tuple((felt / 3).tolist())),))
+    if name == "swinging":
+        return ChangingPeople(camps(2), (Swing(_turned(scale, goal)),))
+    if name == "tired":
+        return ChangingPeople(camps(2), (Fatigue(math.log(2) / 50, lapse=0.3),))
+    if name == "left-leaning":
+        return camps(2, faults=Faults(bias=0.5, bias_spread=0.5))
+    if name == "timed":
+        return camps(2, faults=Faults(pace=2.0, reaction=0.4))
+    if name == "ideal-points":
+        return _ideal(scale, goal, strength)
+    if name == "ranked":
+        return _ranked(scale, goal)
     if name == "mixed-rules":
         rules = (
             camps(2, rule=Luce()),
@@ -132,6 +165,25 @@ def _with_adversaries(honest: CampPeople, wanted: int, scale: Tensor, strength: 
     against = -strength * common / common.norm() / scale
     share = (0.9 / len(centres),) * len(centres)
     return CampPeople((*centres, tuple(against.tolist())), (*share, 0.1), honest.spread)
+
+
+def _ideal(scale: Tensor, goal: Tensor, strength: float) -> IdealPeople:
+    """Points half a typical difference below and above zero in each goal; of costs, zero is the best."""
+    size = scale.abs()
+    low = torch.where(goal, -size / 2, 0.0)
+    care = torch.where(goal, 1.0, MINDED) * strength / size**2 / 2
+    points = tuple(tuple(p.tolist()) for p in (low, -low))
+    return IdealPeople(points, (0.5, 0.5), tuple(care.tolist()), tuple((SPREAD * size).tolist()))
+
+
+def _ranked(scale: Tensor, goal: Tensor) -> RankedPeople:
+    """Goals in turn and backwards, then costs; margins a third of a typical difference."""
+    index, rest = goal.nonzero()[:, 0].tolist(), (~goal).nonzero()[:, 0].tolist()
+    orders = ((*index, *rest), (*index[::-1], *rest))
+    if len(index) == 1 and rest:  # of one goal and costs, who minds the costs first
+        orders = ((*index, *rest), (*rest, *index))
+    margin, sign = tuple((scale.abs() / 3).tolist()), tuple(scale.sign().tolist())
+    return RankedPeople(orders, (0.5, 0.5), margin, sign, margin_spread=SPREAD)
 
 
 def _turned(scale: Tensor, goal: Tensor) -> tuple[tuple[float, ...], ...]:

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pluralign.choice import Luce, OutcomeRule
@@ -16,8 +16,21 @@ from pluralign.data.comparisons import ABSENT, Comparisons
 from pluralign.data.options import Options, Segments
 from pluralign.raters.factors import Basis, fading
 from pluralign.raters.numbers import uniform
+from pluralign.raters.timing import decision, mean_decision
 from pluralign.streams import Seed, Streams
 
+# What each person may have of their own, besides taste, camp and stream, and between which limits.
+FAULTS: dict[str, tuple[float, float]] = {
+    "rationality": (0, torch.inf),
+    "bias": (-torch.inf, torch.inf),
+    "lapse": (0, 1),
+    "mistake": (0, 1),
+    "equal": (0, torch.inf),
+    "discount": (0, 1),
+    "skip": (-torch.inf, torch.inf),
+    "pace": (0, torch.inf),
+    "reaction": (0, torch.inf),
+}
 CERTAIN = 1e6  # utils by which the best option leads for somebody who never errs; finite, so no rule meets inf - inf
 AT_ONCE = 4_000_000  # numbers gathered per piece, 32 MB
 
@@ -26,9 +39,11 @@ AT_ONCE = 4_000_000  # numbers gathered per piece, 32 MB
 class SimulatedRaters:
     """R people; rater r values an option at taste[r] . basis(option) utils and answers by `rule`.
 
-    The steps of an answer: worths, faded by `discount`; times `rationality`; `rule`; with chance `lapse` a
-    guess instead; and equal whatever the rest says, where the unfaded worths are nearer than `equal`. Before all
-    that a question is skipped where no unfaded worth exceeds `skip`, or by a rule that skips. This is the order of the teachers of B-Pref, whose mistakes at rate e are lapses at rate 2 e.
+    The steps of an answer: worths, faded by `discount`; times `rationality`; `bias` for the first place; `rule`; with
+    chance `lapse` a guess instead; with chance `mistake` turned round; and equal whatever the rest says, where the
+    unfaded worths are nearer than `equal`. Before all that a question is skipped where no unfaded worth exceeds
+    `skip`, or by a rule that skips. This is the order of the teachers of B-Pref. Up to one half, mistakes at rate e
+    cannot be told from lapses at rate 2 e.
 
     Attributes:
         worth: describes each option by Z numbers.
@@ -36,14 +51,18 @@ class SimulatedRaters:
         rule: how worths become an answer.
         group: (R,) the camp of each rater, where there are camps; for judging a fit, never seen by one.
         rationality: (R,) factor on the worths, 0 or more; infinite for people who never err.
+        bias: (R,) utils, after `rationality`, by which the first place is preferred.
         lapse: (R,) chance of a guess among what is shown.
+        mistake: (R,) chance that the answer to a pair is turned round; 1 for people who say the opposite.
         equal: (R,) utils; pairs nearer than this are called equal.
         discount: (R,) per step: the last step of a segment counts 1, older ones fade. It takes the place of
             the discount of `worth`.
         skip: (R,) utils; questions whose options are all worth at most this are left out.
+        pace: (R,) seconds that a toss-up takes on average to decide; fills `response_time` by drift-diffusion.
+        reaction: (R,) seconds that go by besides.
         stream: (R,) which random stream is whose; a number that stays with the person.
 
-    Source: Lee et al., B-Pref, NeurIPS 2021, for the faults.
+    Source: Lee et al., B-Pref, NeurIPS 2021, for the faults; see `pluralign.raters.timing` for the seconds.
     """
 
     worth: Basis
@@ -51,27 +70,24 @@ class SimulatedRaters:
     rule: OutcomeRule = field(default_factory=Luce)
     group: Int[Tensor, " R"] | None = None
     rationality: Float[Tensor, " R"] | None = None
+    bias: Float[Tensor, " R"] | None = None
     lapse: Float[Tensor, " R"] | None = None
+    mistake: Float[Tensor, " R"] | None = None
     equal: Float[Tensor, " R"] | None = None
     discount: Float[Tensor, " R"] | None = None
     skip: Float[Tensor, " R"] | None = None
+    pace: Float[Tensor, " R"] | None = None
+    reaction: Float[Tensor, " R"] | None = None
     stream: Int[Tensor, " R"] | None = None
 
     def __post_init__(self) -> None:
         if self.stream is None:
             object.__setattr__(self, "stream", torch.arange(len(self.taste)))
-        limits: dict[str, tuple[float, float]] = {
-            "rationality": (0, torch.inf),
-            "lapse": (0, 1),
-            "equal": (0, torch.inf),
-            "discount": (0, 1),
-            "skip": (-torch.inf, torch.inf),
-        }
-        for name in ("group", "stream", *limits):
+        for name in ("group", "stream", *FAULTS):
             value = getattr(self, name)
             if value is not None and value.shape != self.taste.shape[:1]:
                 raise ValueError(f"`{name}` must have one number for each of the {len(self)} raters.")
-        for name, (low, high) in limits.items():
+        for name, (low, high) in FAULTS.items():
             value = getattr(self, name)
             if value is not None and not bool(((value >= low) & (value <= high)).all()):
                 rater = int((~((value >= low) & (value <= high))).nonzero()[0, 0])
@@ -88,7 +104,7 @@ class SimulatedRaters:
 
     def take(self, index: Int[Tensor, " n"]) -> "SimulatedRaters":
         """The raters at `index`, who answer as they did among the others."""
-        names = ("taste", "group", "rationality", "lapse", "equal", "discount", "skip", "stream")
+        names = ("taste", "group", "stream", *FAULTS)
         kept = {n: value[index] for n in names if (value := getattr(self, n)) is not None}
         return dataclasses.replace(self, **kept)
 
@@ -127,22 +143,54 @@ class SimulatedRaters:
         Returns:
             one row per question, in order; none for those that were skipped.
         """
-        chance = self.log_outcomes(options, slate, rater).exp()
-        assert self.stream is not None
         number = count_up(rater, len(self))
         if asked is not None:
             number = number + asked[rater]
-        draw = uniform(Streams.of(seed).number("answers"), self.stream[rater], number)
+        label, given, seconds = self.told(options, slate, rater, number, Streams.of(seed))
+        assert self.stream is not None
+        ids = tuple(str(s) for s in self.stream.tolist())
+        data = Comparisons(options, slate, rater, label, response_time=seconds, rater_ids=ids)
+        return data if bool(given.all()) else data.take(given)
+
+    def told(
+        self,
+        options: Options,
+        slate: Int[Tensor, "M K"],
+        rater: Int[Tensor, " M"],
+        number: Int[Tensor, " M"],
+        streams: Streams,
+    ) -> tuple[Float[Tensor, "M K"], Bool[Tensor, " M"], Float[Tensor, " M"] | None]:
+        """Labels, whether there is an answer at all, and seconds where known; `number` counts a rater's questions."""
+        assert self.stream is not None
+        who = self.stream[rater]
+        chance = self.log_outcomes(options, slate, rater).exp()
+        draw = uniform(streams.number("answers"), who, number)
         reach = chance.cumsum(1)
         outcome = (draw[:, None] > reach[:, :-1] / reach[:, -1:]).sum(1)
-        label = answers(slate.shape[1], chance.shape[1])[outcome]
-        ids = tuple(str(s) for s in self.stream.tolist())
-        data = Comparisons(options, slate, rater, label.float(), rater_ids=ids)
-        given = self.answered(options, slate, rater)
-        if bool((given == 1).all()):
-            return data
-        lot = uniform(Streams.of(seed).number("skips"), self.stream[rater], number)
-        return data.take(lot < given)
+        label = answers(slate.shape[1], chance.shape[1])[outcome].float()
+        answered, seconds = self.answered(options, slate, rater), None
+        given = uniform(streams.number("skips"), who, number) < answered
+        if self.pace is not None:
+            level = uniform(streams.number("seconds"), who, number)
+            time = decision(self._difference(options, slate, rater), level)
+            seconds = time * self.pace.double()[rater]
+            if self.reaction is not None:
+                seconds = seconds + self.reaction.double()[rater]
+            seconds = seconds.float()
+        return label, given, seconds
+
+    def seconds(
+        self, options: Options, slate: Int[Tensor, "M K"], rater: Int[Tensor, " M"]
+    ) -> Float[Tensor, " M"]:
+        """(M,) mean response time.
+
+        Raises:
+            ValueError: these people have no `pace`, or slates are no pairs.
+        """
+        if self.pace is None:
+            raise ValueError("these people take no time; give them a `pace` in seconds.")
+        mean = mean_decision(self._difference(options, slate, rater)) * self.pace.double()[rater]
+        return mean if self.reaction is None else mean + self.reaction.double()[rater]
 
     def answered(
         self, options: Options, slate: Int[Tensor, "M K"], rater: Int[Tensor, " M"]
@@ -173,6 +221,10 @@ class SimulatedRaters:
         if self.lapse is not None:
             guess = log_guess(felt, log_chance.shape[1])
             log_chance = mixed(log_chance, guess, self.lapse.double()[rater, None])
+        if self.mistake is not None:
+            if slate.shape[1] != 2:
+                raise ValueError(f"`mistake` is about pairs, got slates of {slate.shape[1]}; give a `lapse`.")
+            log_chance = mixed(log_chance, log_chance.flip(1), self.mistake.double()[rater, None])
         if self.equal is not None:
             if slate.shape[1] != 2:
                 raise ValueError(f"`equal` is about pairs, got slates of {slate.shape[1]}; leave it out.")
@@ -213,14 +265,27 @@ class SimulatedRaters:
 
     def _scaled(self, utility: Tensor, rater: Tensor) -> Tensor:
         if self.rationality is None:
-            return utility
+            return self._leaning(utility, rater)
         factor = self.rationality.double()[rater, None]
         shown = ~torch.isneginf(utility)
         # Best ones share the choice; nothing is multiplied by infinity.
         lead = torch.where(utility == utility.amax(1, keepdim=True), 0.0, -CERTAIN)
         sure = torch.isinf(factor)
         scaled = torch.where(sure, lead, utility.masked_fill(~shown, 0.0) * factor.masked_fill(sure, 0.0))
-        return scaled.masked_fill(~shown, -torch.inf)
+        return self._leaning(scaled.masked_fill(~shown, -torch.inf), rater)
+
+    def _leaning(self, utility: Tensor, rater: Tensor) -> Tensor:
+        if self.bias is None:
+            return utility
+        first = utility[:, :1] + self.bias.double()[rater, None]
+        return torch.cat([first, utility[:, 1:]], 1)
+
+    def _difference(self, options: Options, slate: Tensor, rater: Tensor) -> Tensor:
+        if slate.shape[1] != 2:
+            raise ValueError(f"`pace` is about pairs, got slates of {slate.shape[1]}; leave it out.")
+        plain = self._plain if self.discount is None else self._faded
+        felt = self._scaled(plain(options, slate, rater), rater)
+        return felt[:, 0] - felt[:, 1]
 
 
 def count_up(rater: Tensor, raters: int) -> Tensor:

@@ -10,13 +10,14 @@ from pluralign.data.options import Items
 from pluralign.raters import (
     PRESETS,
     CampPeople,
+    ChangingPeople,
+    ChangingRaters,
     Factors,
     GaussianPeople,
     MixedPeople,
     People,
     SimulatedRaters,
-    TurningPeople,
-    TurningRaters,
+    Swing,
     preset,
     questions,
 )
@@ -119,8 +120,8 @@ def test_costs_alone_are_disagreed_on():
 
 
 def test_tastes_swing_and_answers_follow(rng):
-    people = preset("drifting", CHEETAH)
-    assert isinstance(people, TurningPeople)
+    people = preset("swinging", CHEETAH)
+    assert isinstance(people, ChangingPeople)
     drawn = people.draw(200, 0)
     felt = [drawn.at(n).taste * SCALE for n in (0, 50, 100, 200)]
     goals = [0, 2, 3]
@@ -140,8 +141,9 @@ def test_tastes_swing_and_answers_follow(rng):
     assert float(gain.mean()) > 5 * float(gain.std()) / math.sqrt(len(gain))
 
 
-def test_a_study_in_batches_equals_one_in_one_go(rng):
-    people, shown = preset("drifting", CHEETAH).draw(5, 0), options(rng, CHEETAH)
+@pytest.mark.parametrize("name", ["swinging", "drifting", "tired", "moody"])
+def test_a_study_in_batches_equals_one_in_one_go(name, rng):
+    people, shown = preset(name, CHEETAH).draw(5, 0), options(rng, CHEETAH)
     slate, rater = questions(60, 12, 5, 0)
     whole = people.answer(shown, slate, rater, 0)
     early, asked = slice(0, 30), torch.bincount(rater[:30], minlength=5)
@@ -187,7 +189,7 @@ def test_mixed_people_are_the_simulated_ones_of_their_kind(rng):
 
 def test_who_never_turns_answers_as_ever(rng):
     still = SimulatedRaters(Factors(), torch.eye(2, dtype=torch.float64), Luce())
-    turning = TurningRaters(still, -still.taste, math.inf)
+    turning = ChangingRaters(still, (Swing(((-1.0, 0.0), (0.0, -1.0)), math.inf),))
     shown = options(rng, {"a": 1.0, "b": 1.0})
     slate, rater = questions(60, 10, 2, 0)
     assert torch.equal(turning.share(shown, slate, rater), still.share(shown, slate, rater))
@@ -216,7 +218,7 @@ def test_who_never_turns_answers_as_ever(rng):
             "`share` must be positive and sum to 1, got (0.5, 0.6).",
         ),
         (
-            lambda: TurningPeople(CampPeople(((1.0,),), (1.0,)), ((1.0,),), answers=0.0),
+            lambda: Swing(((1.0,),), answers=0.0),
             "`answers` must be positive, got 0.0",
         ),
     ],

@@ -54,10 +54,12 @@ def factors_of(info: dict[str, Any], ended: np.ndarray) -> np.ndarray:
 def played(
     env: Any, act: Callable[[np.ndarray], np.ndarray], *, seed: int, longest: int
 ) -> dict[str, Tensor]:
-    """One episode of every copy of `env`, from reset to end: factors (N, T, F), mask, observation, action."""
+    """One episode of every copy of `env`, from reset to end: factors (N, T, F), mask, observation, action; and of its end
+    the last observation, `last` (N, O), and whether it was `terminated` (N,) rather than cut off."""
     observation, _ = env.reset(seed=seed)
     there = np.ones(env.num_envs, dtype=bool)
     seen: dict[str, list[np.ndarray]] = {"factors": [], "mask": [], "observation": [], "action": []}
+    last, stopped = np.array(observation), np.zeros(env.num_envs, dtype=bool)
     for _ in range(longest):
         action = act(observation)
         seen["observation"].append(np.array(observation))
@@ -66,9 +68,14 @@ def played(
         ended = np.asarray(terminated) | np.asarray(truncated)
         seen["factors"].append(np.where(there[:, None], factors_of(info, ended), 0.0))
         seen["mask"].append(there)
+        over = np.flatnonzero(there & ended)
+        if len(over):
+            last[over] = np.stack(info["final_obs"][over])
+            stopped[over] = np.asarray(terminated)[over]
         there = there & ~ended
         if not there.any():
-            return {name: torch.as_tensor(np.stack(rows, 1)) for name, rows in seen.items()}
+            found = {name: torch.as_tensor(np.stack(rows, 1)) for name, rows in seen.items()}
+            return found | {"last": torch.as_tensor(last), "terminated": torch.as_tensor(stopped)}
     raise ValueError(
         f"{int(there.sum())} of {len(there)} episodes did not end within {longest} steps; give the environment a time "
         "limit (max_episode_steps), or the learner a larger `longest`."
