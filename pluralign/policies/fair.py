@@ -1,5 +1,6 @@
 """Any welfare of expected returns, maximised over lotteries; and the rounds of best responses behind it."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Literal
@@ -8,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pluralign.policies.game import best_mix
+from pluralign.policies.game import Mix, best_mix
 from pluralign.policies.learner import Learner, Policy, Progress
 from pluralign.policies.lottery import Lottery
 from pluralign.population.voices import Voices
@@ -90,19 +91,49 @@ class Field:
                 if float(paid @ asked) < bound:
                     bound, safe, best = float(paid @ asked), asked, len(self.policies) - 1
                 floor = best_mix(self.matrix, welfare, self.voices.weight)
-            chance = torch.nn.functional.pad(floor.chance, (0, len(self.policies) - len(floor.chance)))
-            lottery = torch.einsum("p,peg->eg", chance, torch.stack(self.returns))
-            ahead = self.scale(self.returns[best]) @ safe - self.scale(lottery) @ floor.weight
-            exact = len(ahead) == 1
-            error = 0.0 if exact else float(ahead.std()) / len(ahead) ** 0.5
-            self.gaps.append(float(ahead.mean()))
-            enough = (1e-9 if exact else 0.01) * size if tolerance is None else tolerance
-            if self.gaps[-1] <= enough + error:
+            if self.nothing_helps(best, safe, floor, tolerance):
                 return
             mix = best_mix(self.matrix, welfare, self.voices.weight) if welfare.smooth else floor
 
-    def lottery(self, welfare: Welfare) -> Lottery:
+    def nothing_helps(
+        self, policy: int, weight: Float[Tensor, " G"], mix: Mix, tolerance: float | None
+    ) -> bool:
+        """Whether a policy earns no more under the weights it answers than a lottery does under its own."""
+        chance = torch.nn.functional.pad(mix.chance, (0, len(self.policies) - len(mix.chance)))
+        lottery = torch.einsum("p,peg->eg", chance, torch.stack(self.returns))
+        ahead = self.scale(self.returns[policy]) @ weight - self.scale(lottery) @ mix.weight
+        exact = len(ahead) == 1
+        error = 0.0 if exact else float(ahead.std()) / len(ahead) ** 0.5
+        self.gaps.append(float(ahead.mean()))
+        size = float((self.matrix.amax(0) - self.matrix.amin(0)).max())
+        enough = (1e-9 if exact else 0.01) * size if tolerance is None else tolerance
+        return self.gaps[-1] <= enough + error
+
+    def close(
+        self, solve: Callable[[Tensor], Sequence[Mix]], rounds: int, tolerance: float | None
+    ) -> None:
+        """Best responses to the weights of each of some mixes in turn, until none helps any of them.
+
+        `solve` gives mixes for the returns (P, G) of the policies so far, a later one to be asked once those
+        before it are settled. Without caution, unlike `respond`, as later mixes lean on the earlier.
+        """
+        settled = 0
+        for _ in range(rounds):
+            mixes = solve(self.matrix)
+            if settled >= len(mixes):
+                return
+            mix = mixes[settled]
+            self.find(mix.weight, mix.chance)
+            settled += self.nothing_helps(len(self.policies) - 1, mix.weight, mix, tolerance)
+
+    def lottery(
+        self,
+        welfare: Welfare,
+        solve: Callable[[Float[Tensor, "P G"]], Mix] | None = None,
+    ) -> Lottery:
         """The best lottery over all policies found, its chances chosen on episodes that chose no policy.
+
+        `solve` is the mix with the largest welfare unless another is given.
 
         A policy counts with one standard error less than its mean: of two ways to be as fair, a coin between two
         sure policies is known to be, and one whose favours depend on the first state only if these were typical.
@@ -114,7 +145,9 @@ class Field:
             matrix = self.scale(torch.stack([r.mean(0) for r in fresh]))
             error = torch.stack([r.std(0) / len(r) ** 0.5 if len(r) > 1 else 0 * r[0] for r in fresh])
             error = error * self.scale.factor
-        mix = best_mix(matrix - error, welfare, self.voices.weight)
+        mix = (
+            best_mix(matrix - error, welfare, self.voices.weight) if solve is None else solve(matrix - error)
+        )
         returns = mix.chance @ matrix
         diagnostics = {
             "scale_shift": self.scale.shift,
@@ -143,7 +176,10 @@ def prepared(
         field.add(policy, one)
     if scale == "relative":
         best = torch.stack(field.means).amax(0)
-        field.scale = relative_gain(random.mean(0), best, names=voices.names)
+        heard = voices.weight > 0  # nobody stands behind the others, so they may have nothing to gain
+        names = tuple(name for name, here in zip(voices.names, heard.tolist()) if here)
+        scale_of = relative_gain(random.mean(0)[heard], best[heard], names=names)
+        field.scale.shift[heard], field.scale.factor[heard] = scale_of.shift, scale_of.factor
     return field
 
 
