@@ -30,6 +30,7 @@ class Field:
     progress: Progress | None
     random: Float[Tensor, "E G"]
     scale: Scale
+    paid: Voices  # what the learner is paid by, which a proxy may stand in for
     policies: list[Policy] = dataclass_field(default_factory=list)
     returns: list[Tensor] = dataclass_field(default_factory=list)  # (E, G) each, in the voices' own units
     means: list[Tensor] = dataclass_field(default_factory=list)  # (G,) each, the same averaged
@@ -63,7 +64,7 @@ class Field:
         place = self.matrix @ weight
         kept = [int(place.argmax())] if chance is None else chance.nonzero()[:, 0].tolist()
         start = tuple(self.policies[p] for p in sorted(kept, key=lambda p: -float(place[p])))
-        mine, number = self.scale.voices(self.voices), self.streams.number("improve", len(self.policies))
+        mine, number = self.scale.voices(self.paid), self.streams.number("improve", len(self.policies))
         self.add(self.learner.improve(mine, weight, seed=number, start=start), weight)
         return self.matrix[-1]
 
@@ -164,15 +165,21 @@ class Field:
 
 
 def prepared(
-    learner: Learner, voices: Voices, scale: str, streams: Streams, progress: Progress | None
+    learner: Learner,
+    voices: Voices,
+    scale: str,
+    streams: Streams,
+    progress: Progress | None,
+    paid: Voices | None = None,
 ) -> Field:
     """A field that holds every voice's own best policy, with the scale that these imply."""
+    paid = voices if paid is None else paid
     number = streams.number("returns")
     random = learner.returns(learner.random(), voices, seed=number).double()
-    field = Field(learner, voices, streams, progress, random, Scale.none(len(voices)))
+    field = Field(learner, voices, streams, progress, random, Scale.none(len(voices)), paid)
     for one in torch.eye(len(voices), dtype=torch.float64):
         # Each from scratch: the best policy of one voice is a poor place to start from for its opponent.
-        policy = learner.improve(voices, one, seed=streams.number("own", len(field.policies)))
+        policy = learner.improve(paid, one, seed=streams.number("own", len(field.policies)))
         field.add(policy, one)
     if scale == "relative":
         best = torch.stack(field.means).amax(0)
