@@ -37,7 +37,7 @@ _HOME = {
     "pluralign.metrics.diagnostics": ("diagnose",),
     "pluralign.metrics.evaluation": ("evaluate",),
     "pluralign.elicitation": ("information_gain", "next_question"),
-    "pluralign.policies": ("MaxMin", "Personalised"),
+    "pluralign.policies": ("Constrained", "MaxMin", "Personalised", "Portfolio", "SelfPlay", "Welfare"),
     "pluralign.lab.leaderboard": ("leaderboard",),
 }
 _WHERE = {name: home for home, names in _HOME.items() for name in names}
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from pluralign.metrics import Estimate
     from pluralign.metrics.diagnostics import diagnose
     from pluralign.metrics.evaluation import evaluate
-    from pluralign.policies import MaxMin, Personalised
+    from pluralign.policies import Constrained, MaxMin, Personalised, Portfolio, SelfPlay, Welfare
     from pluralign.population import Belief, Draws, Voices, load
     from pluralign.population.camps import Camps
     from pluralign.population.distributional import Distributional

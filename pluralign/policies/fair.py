@@ -1,5 +1,6 @@
 """Any welfare of expected returns, maximised over lotteries; and the rounds of best responses behind it."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -74,6 +75,7 @@ class Field:
         Where the welfare has kinks these weights jump about, so they are drawn towards the weights with the lowest
         bound met so far (Wentges 1997), less after each round that such caution has wasted.
         """
+        self.reach(welfare, rounds, tolerance)
         mix = best_mix(self.matrix, welfare, self.voices.weight)
         present = (self.voices.weight > 0).double()
         safe = present / present.sum() if isinstance(welfare, WorstOff) else mix.weight
@@ -96,6 +98,16 @@ class Field:
                 return
             mix = best_mix(self.matrix, welfare, self.voices.weight) if welfare.smooth else floor
 
+    def reach(self, welfare: Welfare, rounds: int, tolerance: float | None) -> None:
+        """Policies for the worst off, until some lottery is worth more than minus infinity or none can be."""
+        for _ in range(rounds):
+            worst = best_mix(self.matrix, WorstOff(), self.voices.weight)
+            if math.isfinite(float(welfare.value(worst.returns, self.voices.weight))):
+                return
+            self.find(worst.weight, worst.chance)
+            if self.nothing_helps(len(self.policies) - 1, worst.weight, worst, tolerance):
+                return
+
     def nothing_helps(
         self, policy: int, weight: Float[Tensor, " G"], mix: Mix, tolerance: float | None
     ) -> bool:
@@ -110,9 +122,7 @@ class Field:
         enough = (1e-9 if exact else 0.01) * size if tolerance is None else tolerance
         return self.gaps[-1] <= enough + error
 
-    def close(
-        self, solve: Callable[[Tensor], Sequence[Mix]], rounds: int, tolerance: float | None
-    ) -> None:
+    def close(self, solve: Callable[[Tensor], Sequence[Mix]], rounds: int, tolerance: float | None) -> None:
         """Best responses to the weights of each of some mixes in turn, until none helps any of them.
 
         `solve` gives mixes for the returns (P, G) of the policies so far, a later one to be asked once those

@@ -97,7 +97,10 @@ def planes(
     # Subtract and divide what changes no lottery, so that the solver's tolerances mean the same for all units.
     pays = (matrix @ cuts.T).numpy()
     low, size = pays.mean(), _size(pays)
-    rows, right = [np.concatenate([-((pays - low) / size).T, np.ones((len(cuts), 1))], 1)], np.zeros(len(cuts))
+    rows, right = (
+        [np.concatenate([-((pays - low) / size).T, np.ones((len(cuts), 1))], 1)],
+        np.zeros(len(cuts)),
+    )
     listens = cuts
     if floors is not None:
         kept = matrix[:, floors.voice].T.numpy()

@@ -5,10 +5,12 @@ from typing import Protocol, runtime_checkable
 
 from pluralign.policies.fair import Fair
 from pluralign.policies.learner import Learner, Progress
+from pluralign.policies.leximin import Leximin
 from pluralign.policies.lottery import Lottery
 from pluralign.policies.maxmin import MaxMin
+from pluralign.policies.self_play import SelfPlay
 from pluralign.population.voices import Voices
-from pluralign.rewards.welfare import CVaR, Mean, Nash
+from pluralign.rewards.welfare import CVaR, EachOnce, Mean, Nash
 from pluralign.streams import Seed
 
 
@@ -21,16 +23,22 @@ class Optimiser(Protocol):
     ) -> Lottery: ...
 
 
+# Nash's bargain takes voices as parties. With people as parties its solution is proportional fairness: no other lottery
+# gives people, on average, a larger share of what they have. Where no policy leaves anybody below chance, a voice
+# then has its share of the people, of what it could have alone, at least.
 WELFARE: dict[str, Callable[[], Optimiser]] = {
     "mean": lambda: Fair(Mean()),
     "maxmin": MaxMin,
-    "nash": lambda: Fair(Nash()),
+    "nash": lambda: Fair(EachOnce(Nash())),
     "cvar": lambda: Fair(CVaR()),
+    "leximin": Leximin,
+    "proportional": lambda: Fair(Nash()),
+    "minimax-winner": SelfPlay,
 }
 
 
 def optimiser(name: str) -> Optimiser:
-    """The optimiser called `name`, with its default settings; all are on the relative scale.
+    """The optimiser called `name`, with its default settings: on the relative scale, but for votes.
 
     Raises:
         ValueError: there is none; the message lists those that exist.

@@ -94,7 +94,9 @@ def test_any_preference_will_do():
     by_play = SelfPlay(taken, play="self-play", plays=20_000).optimise(learner, people)
     mine = torch.einsum("p,pa->a", by_play.chance, torch.stack([p.chance[0] for p in by_play.policies]))
     near(mine, WINNER, 1e-2)
-    best = Single((0.3, 0.4, 0.3)).optimise(learner, people).policies[0]  # what scores fitted to CIRCLE prefer
+    best = (
+        Single((0.3, 0.4, 0.3)).optimise(learner, people).policies[0]
+    )  # what scores fitted to CIRCLE prefer
     assert best.chance[0].argmax() == 1
     assert float(CIRCLE[1].min()) < 0.5
 
@@ -116,7 +118,7 @@ def test_wins_against_every_weighing_of_the_voices(world):
 def test_errors_say_what_to_do():
     with pytest.raises(ValueError, match=r"for options 0 and 0; count a tie"):
         minimax_winner(torch.ones(2, 2))
-    with pytest.raises((ValueError, TypeError), match="one row and one column|P=2"):
+    with pytest.raises((ValueError, TypeError), match=r"one row and one column|P=2"):
         minimax_winner(torch.ones(2, 3))
     with pytest.raises(ValueError, match="positive"):
         Votes(0.0)
