@@ -1,8 +1,8 @@
 """A few policies for everybody: each person is served by the best of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
