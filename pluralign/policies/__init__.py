@@ -8,7 +8,11 @@ from pluralign.policies.fair import Fair as Welfare
 from pluralign.policies.game import Mix, best_mix
 from pluralign.policies.learner import Learner, Personal, Policy, Progress, Simulator, discounted
 from pluralign.policies.learners import (
+    BC,
+    IQL,
     PPO,
+    SAC,
+    Actor,
     NetworkPolicy,
     PersonalNetwork,
     PersonalTable,
@@ -23,7 +27,7 @@ from pluralign.policies.leximin import Leximin
 from pluralign.policies.lottery import Lottery
 from pluralign.policies.maxmin import MaxMin
 from pluralign.policies.min_norm import MinNorm
-from pluralign.policies.personalised import Personalised
+from pluralign.policies.personalised import Personalised, serve
 from pluralign.policies.portfolio import Menu, Portfolio
 from pluralign.policies.registry import WELFARE, Optimiser, optimiser
 from pluralign.policies.saving import load_policy
@@ -31,8 +35,12 @@ from pluralign.policies.self_play import SelfPlay, Votes
 from pluralign.policies.winner import minimax_winner
 
 __all__ = [
+    "BC",
+    "IQL",
     "PPO",
+    "SAC",
     "WELFARE",
+    "Actor",
     "Constrained",
     "Direction",
     "Fair",
@@ -69,5 +77,6 @@ __all__ = [
     "maxmin_value",
     "minimax_winner",
     "optimiser",
+    "serve",
     "unrolled",
 ]
