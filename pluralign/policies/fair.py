@@ -1,5 +1,7 @@
 """Any welfare of expected returns, maximised over lotteries; and the rounds of best responses behind it."""
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Literal
@@ -8,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pluralign.policies.game import best_mix
+from pluralign.policies.game import Mix, best_mix
 from pluralign.policies.learner import Learner, Policy, Progress
 from pluralign.policies.lottery import Lottery
 from pluralign.population.voices import Voices
@@ -29,6 +31,7 @@ class Field:
     progress: Progress | None
     random: Float[Tensor, "E G"]
     scale: Scale
+    paid: Voices  # what the learner is paid by, which a proxy may stand in for
     policies: list[Policy] = dataclass_field(default_factory=list)
     returns: list[Tensor] = dataclass_field(default_factory=list)  # (E, G) each, in the voices' own units
     means: list[Tensor] = dataclass_field(default_factory=list)  # (G,) each, the same averaged
@@ -62,7 +65,7 @@ class Field:
         place = self.matrix @ weight
         kept = [int(place.argmax())] if chance is None else chance.nonzero()[:, 0].tolist()
         start = tuple(self.policies[p] for p in sorted(kept, key=lambda p: -float(place[p])))
-        mine, number = self.scale.voices(self.voices), self.streams.number("improve", len(self.policies))
+        mine, number = self.scale.voices(self.paid), self.streams.number("improve", len(self.policies))
         self.add(self.learner.improve(mine, weight, seed=number, start=start), weight)
         return self.matrix[-1]
 
@@ -72,6 +75,7 @@ class Field:
         Where the welfare has kinks these weights jump about, so they are drawn towards the weights with the lowest
         bound met so far (Wentges 1997), less after each round that such caution has wasted.
         """
+        self.reach(welfare, rounds, tolerance)
         mix = best_mix(self.matrix, welfare, self.voices.weight)
         present = (self.voices.weight > 0).double()
         safe = present / present.sum() if isinstance(welfare, WorstOff) else mix.weight
@@ -90,19 +94,57 @@ class Field:
                 if float(paid @ asked) < bound:
                     bound, safe, best = float(paid @ asked), asked, len(self.policies) - 1
                 floor = best_mix(self.matrix, welfare, self.voices.weight)
-            chance = torch.nn.functional.pad(floor.chance, (0, len(self.policies) - len(floor.chance)))
-            lottery = torch.einsum("p,peg->eg", chance, torch.stack(self.returns))
-            ahead = self.scale(self.returns[best]) @ safe - self.scale(lottery) @ floor.weight
-            exact = len(ahead) == 1
-            error = 0.0 if exact else float(ahead.std()) / len(ahead) ** 0.5
-            self.gaps.append(float(ahead.mean()))
-            enough = (1e-9 if exact else 0.01) * size if tolerance is None else tolerance
-            if self.gaps[-1] <= enough + error:
+            if self.nothing_helps(best, safe, floor, tolerance):
                 return
             mix = best_mix(self.matrix, welfare, self.voices.weight) if welfare.smooth else floor
 
-    def lottery(self, welfare: Welfare) -> Lottery:
+    def reach(self, welfare: Welfare, rounds: int, tolerance: float | None) -> None:
+        """Policies for the worst off, until some lottery is worth more than minus infinity or none can be."""
+        for _ in range(rounds):
+            worst = best_mix(self.matrix, WorstOff(), self.voices.weight)
+            if math.isfinite(float(welfare.value(worst.returns, self.voices.weight))):
+                return
+            self.find(worst.weight, worst.chance)
+            if self.nothing_helps(len(self.policies) - 1, worst.weight, worst, tolerance):
+                return
+
+    def nothing_helps(
+        self, policy: int, weight: Float[Tensor, " G"], mix: Mix, tolerance: float | None
+    ) -> bool:
+        """Whether a policy earns no more under the weights it answers than a lottery does under its own."""
+        chance = torch.nn.functional.pad(mix.chance, (0, len(self.policies) - len(mix.chance)))
+        lottery = torch.einsum("p,peg->eg", chance, torch.stack(self.returns))
+        ahead = self.scale(self.returns[policy]) @ weight - self.scale(lottery) @ mix.weight
+        exact = len(ahead) == 1
+        error = 0.0 if exact else float(ahead.std()) / len(ahead) ** 0.5
+        self.gaps.append(float(ahead.mean()))
+        size = float((self.matrix.amax(0) - self.matrix.amin(0)).max())
+        enough = (1e-9 if exact else 0.01) * size if tolerance is None else tolerance
+        return self.gaps[-1] <= enough + error
+
+    def close(self, solve: Callable[[Tensor], Sequence[Mix]], rounds: int, tolerance: float | None) -> None:
+        """Best responses to the weights of each of some mixes in turn, until none helps any of them.
+
+        `solve` gives mixes for the returns (P, G) of the policies so far, a later one to be asked once those
+        before it are settled. Without caution, unlike `respond`, as later mixes lean on the earlier.
+        """
+        settled = 0
+        for _ in range(rounds):
+            mixes = solve(self.matrix)
+            if settled >= len(mixes):
+                return
+            mix = mixes[settled]
+            self.find(mix.weight, mix.chance)
+            settled += self.nothing_helps(len(self.policies) - 1, mix.weight, mix, tolerance)
+
+    def lottery(
+        self,
+        welfare: Welfare,
+        solve: Callable[[Float[Tensor, "P G"]], Mix] | None = None,
+    ) -> Lottery:
         """The best lottery over all policies found, its chances chosen on episodes that chose no policy.
+
+        `solve` is the mix with the largest welfare unless another is given.
 
         A policy counts with one standard error less than its mean: of two ways to be as fair, a coin between two
         sure policies is known to be, and one whose favours depend on the first state only if these were typical.
@@ -114,7 +156,9 @@ class Field:
             matrix = self.scale(torch.stack([r.mean(0) for r in fresh]))
             error = torch.stack([r.std(0) / len(r) ** 0.5 if len(r) > 1 else 0 * r[0] for r in fresh])
             error = error * self.scale.factor
-        mix = best_mix(matrix - error, welfare, self.voices.weight)
+        mix = (
+            best_mix(matrix - error, welfare, self.voices.weight) if solve is None else solve(matrix - error)
+        )
         returns = mix.chance @ matrix
         diagnostics = {
             "scale_shift": self.scale.shift,
@@ -131,19 +175,28 @@ class Field:
 
 
 def prepared(
-    learner: Learner, voices: Voices, scale: str, streams: Streams, progress: Progress | None
+    learner: Learner,
+    voices: Voices,
+    scale: str,
+    streams: Streams,
+    progress: Progress | None,
+    paid: Voices | None = None,
 ) -> Field:
     """A field that holds every voice's own best policy, with the scale that these imply."""
+    paid = voices if paid is None else paid
     number = streams.number("returns")
     random = learner.returns(learner.random(), voices, seed=number).double()
-    field = Field(learner, voices, streams, progress, random, Scale.none(len(voices)))
+    field = Field(learner, voices, streams, progress, random, Scale.none(len(voices)), paid)
     for one in torch.eye(len(voices), dtype=torch.float64):
         # Each from scratch: the best policy of one voice is a poor place to start from for its opponent.
-        policy = learner.improve(voices, one, seed=streams.number("own", len(field.policies)))
+        policy = learner.improve(paid, one, seed=streams.number("own", len(field.policies)))
         field.add(policy, one)
     if scale == "relative":
         best = torch.stack(field.means).amax(0)
-        field.scale = relative_gain(random.mean(0), best, names=voices.names)
+        heard = voices.weight > 0  # nobody stands behind the others, so they may have nothing to gain
+        names = tuple(name for name, here in zip(voices.names, heard.tolist()) if here)
+        scale_of = relative_gain(random.mean(0)[heard], best[heard], names=names)
+        field.scale.shift[heard], field.scale.factor[heard] = scale_of.shift, scale_of.factor
     return field
 
 

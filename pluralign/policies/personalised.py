@@ -1,15 +1,20 @@
 """A policy for every taste, instead of one for all."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from pluralign.policies.learner import Personal, Policy, Progress, Start, several
 from pluralign.population.belief import Belief
-from pluralign.population.voices import Voices
+from pluralign.population.draws import Draws
+from pluralign.population.voices import Voices, cluster
 from pluralign.rewards.tastes import draw_tastes
 from pluralign.streams import Seed, Streams
+from pluralign.utility.scores import Nonlinear
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,8 @@ class Personalised:
     """A policy that is told whom it serves: `policy.act(observation, z)`, or `policy.of(z)` for one person.
 
     Training serves people in turn, each by their own reward. It begins by imitating the best policies of a few
-    voices, so that no taste's goal is missed because another one's was found first.
+    voices, so that no taste's goal is missed because another one's was found first. Only directions of tastes are read:
+    who reports in units ten times as large gets the same policy, and takes no attention from others.
 
     Attributes:
         people: how many tastes are drawn from a belief to train for; voices serve for themselves, evenly, as
@@ -51,10 +57,7 @@ class Personalised:
                 "the method personalise(worth, tastes, *, seed, start, progress)."
             )
         streams = Streams.of(seed).below("personalised")
-        some = people if isinstance(people, Voices) else people.voices(self.voices, streams.number("voices"))
-        tastes = some.z
-        if not isinstance(people, Voices):
-            tastes = torch.cat([tastes, draw_tastes(people, self.people, generator=streams("people"))])
+        some, tastes = self._whom(people, streams)
         begin: tuple[Policy, ...] = several(start)
         if not begin:
             for g, one in enumerate(torch.eye(len(some), dtype=torch.float64)):
@@ -65,3 +68,35 @@ class Personalised:
         if progress is not None:
             progress(1)
         return policy
+
+    def _whom(self, people: Belief | Voices, streams: Streams) -> tuple[Voices, Tensor]:
+        """A few voices to begin with, and all tastes to train for, as directions."""
+        if isinstance(people, Voices):
+            some = dataclasses.replace(people, z=_direction(people.z))
+            return some, some.z
+        drawn = _direction(draw_tastes(people, self.people, generator=streams("people")))
+        if isinstance(people.worth, Nonlinear):
+            some = people.voices(self.voices, streams.number("voices"))
+            return some, torch.cat([some.z, drawn])
+        even = torch.full((len(drawn),), 1 / len(drawn), dtype=torch.float64)
+        metric = torch.eye(drawn.shape[1], dtype=torch.float64)
+        centre, share = cluster(drawn, even, metric, self.voices, generator=streams("voices"))
+        return Voices(people.worth, centre, share), torch.cat([centre, drawn])
+
+
+def serve(personal: Personal, draws: Draws) -> tuple[Policy, ...]:
+    """A policy for each rater in `draws`, from however many answers: `belief.adapt(answers)` for raters never met.
+
+    Reward is linear in the taste, so the policy for the expected taste has the largest expected return over what is
+    not known of the rater.
+
+    Args:
+        personal: what `Personalised` or `Portfolio` answered with.
+    """
+    return tuple(personal.of(z.double()) for z in draws.mean)
+
+
+def _direction(z: Float[Tensor, "*b Z"]) -> Float[Tensor, "*b Z"]:
+    # In single precision, so that no rounding tells how large a taste was.
+    length = z.double().norm(dim=-1, keepdim=True)
+    return torch.where(length > 0, z.double() / length, z.double()).float().double()

@@ -3,9 +3,21 @@
 from typing import TYPE_CHECKING, Any
 
 from pluralign.population.voices import Voices
+from pluralign.rewards.joined import joined
 from pluralign.rewards.tastes import draw_tastes, known_voices, per_step_min
-from pluralign.rewards.transforms import Gauge, Scale, relative_gain, unit_spread
-from pluralign.rewards.welfare import AlphaFair, CVaR, Gini, Mean, Nash, SoftMin, Welfare, WorstOff
+from pluralign.rewards.transforms import Gauge, Scale, log_sigmoid_centred, relative_gain, unit_spread
+from pluralign.rewards.welfare import (
+    AlphaFair,
+    CVaR,
+    EachOnce,
+    Gini,
+    LogSigmoid,
+    Mean,
+    Nash,
+    SoftMin,
+    Welfare,
+    WorstOff,
+)
 
 if TYPE_CHECKING:
     from pluralign.rewards.wrapper import PersonalWrapper, RewardWrapper
@@ -13,8 +25,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AlphaFair",
     "CVaR",
+    "EachOnce",
     "Gauge",
     "Gini",
+    "LogSigmoid",
     "Mean",
     "Nash",
     "PersonalWrapper",
@@ -25,7 +39,9 @@ __all__ = [
     "Welfare",
     "WorstOff",
     "draw_tastes",
+    "joined",
     "known_voices",
+    "log_sigmoid_centred",
     "per_step_min",
     "relative_gain",
     "unit_spread",

@@ -69,6 +69,21 @@ def unit_spread(spread: Float[Tensor, " G"]) -> Scale:
     return Scale(torch.zeros_like(spread.double()), 1 / spread.double())
 
 
+def log_sigmoid_centred(
+    reward: Float[Tensor, "*b G"], reference: Float[Tensor, " G"] | float
+) -> Float[Tensor, "*b G"]:
+    """log sigmoid(reward - reference): the log-probability that a response is better than the reference.
+
+    Sums over voices are log-probabilities that it is better for all of them. For welfare of returns see `LogSigmoid`.
+
+    Args:
+        reward: utils. reference: of each voice, for example a high quantile of what a reference policy gets.
+
+    Source: Wang et al., Transforming and combining rewards for aligning large language models, ICML 2024.
+    """
+    return torch.nn.functional.logsigmoid(reward - reference)
+
+
 @dataclass(frozen=True)
 class Gauge:
     """Measures tastes by how much the reward they imply varies over typical steps.

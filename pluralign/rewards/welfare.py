@@ -212,6 +212,64 @@ class Gini:
         return torch.zeros_like(returns).scatter(-1, order, part)
 
 
+@dataclass(frozen=True)
+class LogSigmoid:
+    """Chance that everybody would call the result good: weighted sum of log sigmoid((J - reference) / temperature).
+
+    What is far above the reference counts little more, what is below counts in full; so no voice's extreme can
+    outweigh another's failure.
+
+    Attributes:
+        reference: return that is good with chance one half; one number for all, or G. temperature: in units of return.
+
+    Source: Wang et al., Transforming and combining rewards for aligning large language models, ICML 2024.
+    """
+
+    reference: float | tuple[float, ...] = 0.0
+    temperature: float = 1.0
+
+    smooth: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"`temperature` must be positive, got {self.temperature}.")
+
+    def value(self, returns: Float[Tensor, "*b G"], weight: Float[Tensor, " G"]) -> Float[Tensor, "*b"]:
+        return (torch.nn.functional.logsigmoid(self._above(returns)) * _shares(weight)).sum(-1)
+
+    def gradient(self, returns: Float[Tensor, "*b G"], weight: Float[Tensor, " G"]) -> Float[Tensor, "*b G"]:
+        return torch.sigmoid(-self._above(returns)) * _shares(weight) / self.temperature
+
+    def _above(self, returns: Tensor) -> Tensor:
+        point = torch.as_tensor(self.reference, dtype=returns.dtype)
+        if point.dim() and len(point) != returns.shape[-1]:
+            raise ValueError(
+                f"`reference` must be one number or one for each of the {returns.shape[-1]} voices, got {len(point)}."
+            )
+        return (returns - point) / self.temperature
+
+
+@dataclass(frozen=True)
+class EachOnce:
+    """Another welfare function in which every voice counts once, however many people stand behind it.
+
+    `EachOnce(Nash())` is the symmetric bargain of Nash (1950) between voices as parties; `Nash()` alone bargains
+    for people. A voice with share zero stays nobody.
+    """
+
+    welfare: Welfare
+
+    @property
+    def smooth(self) -> bool:
+        return self.welfare.smooth
+
+    def value(self, returns: Float[Tensor, "*b G"], weight: Float[Tensor, " G"]) -> Float[Tensor, "*b"]:
+        return self.welfare.value(returns, _shares((weight > 0).to(weight)))
+
+    def gradient(self, returns: Float[Tensor, "*b G"], weight: Float[Tensor, " G"]) -> Float[Tensor, "*b G"]:
+        return self.welfare.gradient(returns, _shares((weight > 0).to(weight)))
+
+
 def _shares(weight: Tensor) -> Tensor:
     if bool((weight < 0).any()) or not float(weight.sum()) > 0:
         raise ValueError(

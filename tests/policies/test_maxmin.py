@@ -354,3 +354,13 @@ def test_settings_are_checked():
         Fair(scale="absolute")
     with pytest.raises((ValueError, TypeError), match="hedge"):
         MaxMin(play="gamble")
+
+
+def test_nash_finds_policies_that_leave_nobody_below_the_disagreement_point():
+    """Nobody's own best policy leaves the others anything; what does has to be looked for."""
+    world = bandit(torch.tensor([[1.0, -1.0, 0.4, -0.3], [-1.0, 1.0, 0.3, -0.3]]))
+    learner, people = Tabular(world), voices(2)
+    lottery = Fair(Nash(), scale="none").optimise(learner, people)
+    near(lottery.returns(learner, people)[0], [0.4, 0.3], 1e-6)
+    with pytest.raises(ValueError, match="lower `disagreement`"):
+        Fair(Nash(0.5), scale="none").optimise(learner, people)

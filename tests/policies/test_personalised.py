@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from worlds import GROUPS, bandit, voices, worlds
 
 from pluralign.choice import Luce
-from pluralign.policies import Personal, Personalised, Tabular
+from pluralign.policies import Personal, Personalised, Portfolio, Tabular, serve
 from pluralign.population import Atoms, Belief, Draws
 from pluralign.rewards import draw_tastes, known_voices
 
@@ -50,3 +50,51 @@ def test_people_are_drawn_from_beliefs_as_often_as_they_are_met():
     learner = Tabular(bandit(torch.eye(2)))
     policy = Personalised().optimise(learner, belief(people), seed=0)
     assert policy.act(np.zeros(2), people.z).tolist() == [0, 1]
+
+
+@few
+@given(world=worlds())
+def test_rewards_of_one_rater_times_ten_change_no_policy(world):
+    learner, people = Tabular(world), voices(world.factors.shape[-1])
+    factor = torch.ones(len(people), dtype=torch.float64)
+    factor[0] = 10.0
+    quiet, loud = (Personalised().optimise(learner, who, seed=0) for who in (people, people.scaled(factor)))
+    for g, z in enumerate(people.z):
+        assert torch.equal(quiet.of(z).chance, loud.of(factor[g] * z).chance)
+
+
+def test_a_loud_rater_among_many_moves_nobody():
+    """The same crowd with one rater's tastes times ten trains the same network: it is told the same directions."""
+    z = torch.randn(30, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    crowd = known_voices(torch.eye(2).tolist())
+    shown = []
+
+    class Told(Tabular):
+        def improve(self, voices, weight, **more):
+            shown.append(voices.z @ torch.eye(2).double())
+            return super().improve(voices, weight, **more)
+
+        def personalise(self, worth, tastes, **more):
+            shown.append(tastes)
+            return super().personalise(worth, tastes, **more)
+
+    for factor in (1.0, 10.0):
+        tastes = z.clone()
+        tastes[3] *= factor
+        share = torch.full((30,), 1 / 30, dtype=torch.float64)
+        known = Draws(tastes[None], torch.ones(1, 30, dtype=torch.float64))
+        one = Belief(crowd.worth, Luce(), Atoms(z, share), known, tuple(map(str, range(30))), None)
+        Personalised(people=64).optimise(Told(bandit(torch.eye(2))), one, seed=0)
+    half = len(shown) // 2
+    assert all(torch.equal(a, b) for a, b in zip(shown[:half], shown[half:]))
+
+
+def test_strangers_are_served_from_draws_zero_and_few_shot():
+    learner = Tabular(bandit(GROUPS))
+    people = voices(3, [0.6, 0.3, 0.1])
+    # Three possible tastes; before any answer by their shares, then nearly sure of the last one.
+    draws = Draws.atoms(people.z, torch.tensor([[0.6, 0.05], [0.3, 0.05], [0.1, 0.9]], dtype=torch.float64))
+    for personal in (Personalised().optimise(learner, people), Portfolio(3).optimise(learner, people)):
+        nothing_known, known = serve(personal, draws)
+        assert int(nothing_known.chance[0].argmax()) == 0  # best on average, .65
+        assert int(known.chance[0].argmax()) == 2

@@ -135,7 +135,7 @@ def test_one_policy_serves_both_camps_and_a_loud_rater_changes_nothing(tmp_path)
     assert action[0, 0] < -0.5
     assert action[1, 0] > 0.5
     np.testing.assert_allclose(action[:1], policy.act(start[:1], PAIR.z[0]), atol=1e-5)
-    loud = PAIR.scaled(torch.tensor([8.0, 1.0]).double())
+    loud = PAIR.scaled(torch.tensor([10.0, 1.0]).double())
     same = Personalised().optimise(FAST, loud, seed=0)
     assert all(torch.equal(policy.network.state[n], same.network.state[n]) for n in policy.network.state)
     policy.save(tmp_path / "personal")

@@ -3,7 +3,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pluralign.rewards import AlphaFair, CVaR, Gini, Mean, Nash, SoftMin, WorstOff
+from pluralign.rewards import (
+    AlphaFair,
+    CVaR,
+    EachOnce,
+    Gini,
+    LogSigmoid,
+    Mean,
+    Nash,
+    SoftMin,
+    WorstOff,
+    log_sigmoid_centred,
+)
 
 RULES = [
     Mean(),
@@ -15,6 +26,7 @@ RULES = [
     CVaR(0.3),
     Gini(2.0),
     Gini(4.0),
+    LogSigmoid(0.5),
 ]
 THREE = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
 EVEN = torch.full((3,), 1 / 3, dtype=torch.float64)
@@ -162,6 +174,26 @@ def test_nash_is_minus_infinity_below_the_disagreement_point():
     assert float(Nash(disagreement=(0.0, 0.6, 0.0)).value(THREE, EVEN)) == -torch.inf
 
 
+def test_log_sigmoid_by_hand():
+    got = log_sigmoid_centred(torch.tensor([1.2, -0.3], dtype=torch.float64), 0.5)
+    assert got.tolist() == pytest.approx([-0.4031860489, -1.1711006659], abs=1e-10)
+    both = torch.tensor([1.2, -0.3], dtype=torch.float64)
+    even = torch.full((2,), 0.5, dtype=torch.float64)
+    assert float(LogSigmoid((0.5, 0.5)).value(both, even)) == pytest.approx(float(got.mean()), abs=1e-12)
+    # However good the first fares, the second's failure costs more than half of its shortfall.
+    far = torch.tensor([100.0, -3.0], dtype=torch.float64)
+    assert float(LogSigmoid().value(far, even)) < -1.5
+
+
+def test_each_once_forgets_shares_but_not_absence():
+    uneven = torch.tensor([0.9, 0.1, 0.0], dtype=torch.float64)
+    even = torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64)
+    for rule in RULES:
+        assert float(EachOnce(rule).value(THREE, uneven)) == pytest.approx(float(rule.value(THREE, even)))
+        torch.testing.assert_close(EachOnce(rule).gradient(THREE, uneven), rule.gradient(THREE, even))
+        assert EachOnce(rule).smooth == rule.smooth
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
@@ -169,6 +201,8 @@ def test_nash_is_minus_infinity_below_the_disagreement_point():
         (lambda: Gini(0.5), "at least 1"),
         (lambda: SoftMin(0.0), "WorstOff"),
         (lambda: AlphaFair(-1.0), "negative"),
+        (lambda: LogSigmoid(temperature=0.0), "positive"),
+        (lambda: LogSigmoid((0.0, 0.0)).value(THREE, EVEN), "3 voices"),
         (lambda: Mean().value(THREE, -EVEN), "none negative"),
         (lambda: Nash((0.0, 0.0)).value(THREE, EVEN), "3 voices"),
     ],

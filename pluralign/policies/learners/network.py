@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pluralign.policies.learners.actor import Actor
 from pluralign.policies.saving import save_policy
 from pluralign.rewards.transforms import Gauge
 
@@ -78,7 +79,7 @@ class PersonalNetwork:
         network: with a taste of zeros. gauge: turns a taste into what the network reads.
     """
 
-    network: NetworkPolicy
+    network: NetworkPolicy | Actor
     gauge: Gauge
 
     def act(
@@ -99,7 +100,7 @@ class PersonalNetwork:
         x = (x - self.network.centre) / self.network.scale
         return self.network.forward(torch.cat([x, self.gauge.direction(z).to(x)], 1))
 
-    def of(self, z: Float[Tensor, " Z"]) -> NetworkPolicy:
+    def of(self, z: Float[Tensor, " Z"]) -> NetworkPolicy | Actor:
         """The policy for one taste."""
         return dataclasses.replace(self.network, taste=self.gauge.direction(z).float())
 

@@ -1,9 +1,6 @@
 """Proximal policy optimisation (Schulman et al. 2017) by Stable-Baselines3, paid by voices."""
 
 import dataclasses
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +11,17 @@ from torch import Tensor
 
 from pluralign.data.options import Segments
 from pluralign.policies.learner import Policy, Progress, Start, checked_weight, discounted, several
-from pluralign.policies.learners.batch import Price, World, made, played, stable_class
+from pluralign.policies.learners.batch import Price, World, made, stable_class
+from pluralign.policies.learners.episodes import (
+    RandomPolicy,
+    episodes_of,
+    one_thread,
+    quiet_globals,
+    random_policy,
+    reading,
+)
 from pluralign.policies.learners.imitation import Shown, best_of, imitate, joined
 from pluralign.policies.learners.network import NetworkPolicy, PersonalNetwork
-from pluralign.policies.saving import save_policy
 from pluralign.population.voices import Voices
 from pluralign.rewards.transforms import Gauge
 from pluralign.streams import Seed, Streams
@@ -103,12 +107,7 @@ class PPO:
 
     def random(self) -> "RandomPolicy":
         """Uniformly random actions."""
-        env = made(self.world, 1)
-        space = env.single_action_space
-        env.close()
-        if hasattr(space, "n"):
-            return RandomPolicy(torch.zeros(0), torch.zeros(0), int(space.n))
-        return RandomPolicy(torch.as_tensor(space.low), torch.as_tensor(space.high))
+        return random_policy(self.world)
 
     def returns(self, policy: Policy, voices: Voices, *, seed: Seed = 0) -> Float[Tensor, "E G"]:
         """(E, G) discounted returns of `episodes` episodes."""
@@ -116,24 +115,7 @@ class PPO:
 
     def rollout(self, policy: Policy, episodes: int, *, seed: Seed = 0) -> Segments:
         """Episodes from reset to end, all at once; equal seeds give equal first states."""
-        streams = Streams.of(seed)
-        env = made(self.world, episodes)
-        generator = np.random.default_rng(streams.number("act"))
-        try:
-            act = lambda observation: policy.act(observation, generator=generator)
-            with one_thread():
-                seen = played(env, act, seed=streams.number("episodes") % 2**31, longest=self.longest)
-            names = tuple(getattr(env, "factor_names", ()))
-        finally:
-            env.close()
-        mask = seen["mask"]
-        return Segments(
-            seen["factors"],
-            None if bool(mask.all()) else mask,
-            observation=seen["observation"].float(),
-            action=seen["action"].float(),
-            names=names,
-        )
+        return episodes_of(self.world, policy, episodes, seed=seed, longest=self.longest)
 
     def personalise(
         self,
@@ -153,7 +135,8 @@ class PPO:
         """
         streams = Streams.of(seed)
         gauge = Gauge.of(worth, self._typical().factors.flatten(0, 1))
-        unit, told = gauge.unit(tastes), gauge.direction(tastes)
+        # In single precision, so that no rounding tells how large a taste was.
+        unit, told = gauge.unit(tastes).float().double(), gauge.direction(tastes).float().double()
         price: Price = lambda factors, who: torch.einsum(
             "nz,nz->n", worth.steps(torch.as_tensor(factors)), unit[who]
         ).numpy()
@@ -257,59 +240,8 @@ class PPO:
         space = env.single_observation_space
         if space.shape is None or len(space.shape) != 1:
             raise ValueError(f"observations must be one row of numbers, got the space {space}; flatten them.")
-        seen = self._typical()
-        assert seen.observation is not None
-        rows = seen.observation.flatten(0, 1)
-        if seen.mask is not None:
-            rows = rows[seen.mask.flatten()]
-        return rows.mean(0), rows.std(0).clamp_min(1e-3)
-
-
-@dataclass(frozen=True)
-class RandomPolicy:
-    """Uniformly random actions: numbers between low and high, or one of `count`."""
-
-    low: Float[Tensor, " A"]
-    high: Float[Tensor, " A"]
-    count: int = 0
-
-    def act(self, observation: np.ndarray, *, generator: np.random.Generator | None = None) -> np.ndarray:
-        if generator is None:
-            raise ValueError(
-                "this policy draws its actions: give act(..., generator=np.random.default_rng(0))."
-            )
-        if self.count:
-            return generator.integers(self.count, size=len(observation))
-        size = (len(observation), len(self.low))
-        return generator.uniform(self.low.numpy(), self.high.numpy(), size).astype(np.float32)
-
-    def save(self, folder: Any) -> None:
-        """Write JSON + safetensors into a new folder."""
-        save_policy(self, folder)
+        return reading(self._typical())
 
 
 def _state(trainer: Any) -> dict[str, Tensor]:
     return {name: x.detach().clone() for name, x in trainer.policy.state_dict().items()}
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Small networks are slower on many threads, and their sums are then added in another order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def quiet_globals() -> Iterator[None]:
-    """Stable-Baselines3 seeds and draws from the global streams: put them back as they were."""
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        np.random.set_state(numpy_state)  # noqa: NPY002
-        random.setstate(python_state)

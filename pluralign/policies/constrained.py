@@ -1,0 +1,110 @@
+"""As good as can be for people who differ, within limits on which they agree."""
+
+import math
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pluralign.policies.fair import Field, check_settings, prepared
+from pluralign.policies.game import Floors, Mix, best_mix
+from pluralign.policies.learner import Learner, Progress
+from pluralign.policies.lottery import Lottery
+from pluralign.population.voices import Voices
+from pluralign.rewards.joined import joined
+from pluralign.rewards.welfare import Mean, Welfare
+from pluralign.streams import Seed, Streams
+
+
+@dataclass(frozen=True)
+class Constrained:
+    """The lottery with the largest welfare among those whose expected costs stay within limits.
+
+    Lagrange's multipliers are the prices of the costs: a learner is paid the voices minus the priced costs, and the
+    prices are those of the linear programme over the policies found so far, which also mixes the policies. So the
+    answer keeps the limits where a sequence of single policies would swing around them. A lottery of a safe and a
+    reckless policy keeps a limit on average over episodes, not in each of them.
+
+    A reward that is good up to a point only is a cost with that point as its limit (Moskovitz et al. 2024).
+
+    Attributes:
+        costs: C voices whose "rewards" are costs. limits: C discounted sums of cost at most, as `returns` counts.
+        welfare: of the people. rounds, tolerance: as in `MaxMin`. scale: of the people; costs keep their units.
+        proxy: C costs to train with in place of `costs`, say smooth ones; limits and prices are still those of
+            `costs` (Cotter et al. 2019).
+    """
+
+    costs: Voices
+    limits: tuple[float, ...]
+    welfare: Welfare = dataclass_field(default_factory=Mean)
+    rounds: int = 100
+    scale: Literal["relative", "none"] = "relative"
+    tolerance: float | None = None
+    proxy: Voices | None = None
+
+    def __post_init__(self) -> None:
+        check_settings(self.rounds, self.scale)
+        if len(self.limits) != len(self.costs) or not all(math.isfinite(x) for x in self.limits):
+            raise ValueError(
+                f"`limits` must be one finite number for each of the {len(self.costs)} costs, got {self.limits}."
+            )
+        if self.proxy is not None and len(self.proxy) != len(self.costs):
+            raise ValueError(f"`proxy` must have one voice for each of the {len(self.costs)} costs.")
+
+    def optimise(
+        self, learner: Learner, voices: Voices, seed: Seed = 0, progress: Progress | None = None
+    ) -> Lottery:
+        """A lottery over policies; `diagnostics` also has the expected `costs` (C,) and their `prices` (C,).
+
+        A price is what one more unit of the limit is worth in welfare. Where returns are sampled, costs count with one
+        standard error more than their mean, as everything in the lottery counts with one less.
+
+        Raises:
+            ValueError: the safest policy found is beyond a limit.
+        """
+        people = len(voices)
+        share = torch.cat([voices.weight.double(), torch.zeros(len(self.costs), dtype=torch.float64)])
+        avoided = lambda costs: costs.scaled(-torch.ones(len(costs), dtype=costs.z.dtype))
+        field = prepared(
+            learner,
+            joined((voices, avoided(self.costs)), share),
+            self.scale,
+            Streams.of(seed).below("constrained"),
+            progress,
+            None if self.proxy is None else joined((voices, avoided(self.proxy)), share),
+        )
+        which = torch.arange(people, len(share))
+        level = -torch.tensor(self.limits, dtype=torch.float64)
+        self._check(field, which, level)
+
+        def solve(matrix: Float[Tensor, "P G"]) -> Mix:
+            # By one standard error, or on fresh episodes, the safest policy may be beyond a limit that it keeps.
+            kept = torch.minimum(level, matrix[:, which].amax(0))
+            return best_mix(matrix, self.welfare, share, Floors(which, kept))
+
+        field.close(lambda matrix: [solve(matrix)], self.rounds, self.tolerance)
+        lottery = field.lottery(self.welfare, solve)
+        listens = lottery.diagnostics["weight"]
+        slope = self.welfare.gradient(lottery.diagnostics["returns"], share)
+        heard = float(listens[:people].sum())
+        more = {
+            "costs": -lottery.diagnostics["returns"][people:],
+            "prices": listens[people:] / heard * float(slope.sum()) if heard > 0 else listens[people:] / 0.0,
+        }
+        return Lottery(lottery.policies, lottery.chance, {**lottery.diagnostics, **more})
+
+    def _check(self, field: Field, which: Tensor, level: Tensor) -> None:
+        seen = torch.stack(field.returns)[:, :, which]  # (P, E, C)
+        error = seen.std(1) / seen.shape[1] ** 0.5 if seen.shape[1] > 1 else torch.zeros_like(seen[:, 0])
+        safest = (seen.mean(1) + 2 * error).amax(0)
+        size = 1e-9 * (1 + seen.abs().amax((0, 1)))
+        beyond = (safest + size < level).nonzero()[:, 0].tolist()
+        if beyond:
+            c = beyond[0]
+            raise ValueError(
+                f"no policy found keeps {self.costs.names[c]} within {self.limits[c]:.6g}; the safest has "
+                f"{-float(seen.mean(1)[:, c].max()):.6g}. Raise the limit or train longer."
+            )

@@ -1,0 +1,106 @@
+"""Whole episodes of a world under a policy, and the random policy; what learners with a simulator share."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pluralign.data.options import Segments
+from pluralign.policies.learner import Policy
+from pluralign.policies.learners.batch import World, made, played
+from pluralign.policies.saving import save_policy
+from pluralign.streams import Seed, Streams
+
+
+@dataclass(frozen=True)
+class RandomPolicy:
+    """Uniformly random actions: numbers between low and high, or one of `count`."""
+
+    low: Float[Tensor, " A"]
+    high: Float[Tensor, " A"]
+    count: int = 0
+
+    def act(self, observation: np.ndarray, *, generator: np.random.Generator | None = None) -> np.ndarray:
+        if generator is None:
+            raise ValueError(
+                "this policy draws its actions: give act(..., generator=np.random.default_rng(0))."
+            )
+        if self.count:
+            return generator.integers(self.count, size=len(observation))
+        size = (len(observation), len(self.low))
+        return generator.uniform(self.low.numpy(), self.high.numpy(), size).astype(np.float32)
+
+    def save(self, folder: Any) -> None:
+        """Write JSON + safetensors into a new folder."""
+        save_policy(self, folder)
+
+
+def random_policy(world: World) -> RandomPolicy:
+    """Uniformly random actions of this world."""
+    env = made(world, 1)
+    space = env.single_action_space
+    env.close()
+    if hasattr(space, "n"):
+        return RandomPolicy(torch.zeros(0), torch.zeros(0), int(space.n))
+    return RandomPolicy(torch.as_tensor(space.low), torch.as_tensor(space.high))
+
+
+def episodes_of(world: World, policy: Policy, count: int, *, seed: Seed, longest: int) -> Segments:
+    """Episodes from reset to end, all at once; equal seeds give equal first states."""
+    streams = Streams.of(seed)
+    env = made(world, count)
+    generator = np.random.default_rng(streams.number("act"))
+    try:
+        act = lambda observation: policy.act(observation, generator=generator)
+        with one_thread():
+            seen = played(env, act, seed=streams.number("episodes") % 2**31, longest=longest)
+        names = tuple(getattr(env, "factor_names", ()))
+    finally:
+        env.close()
+    mask = seen["mask"]
+    return Segments(
+        seen["factors"],
+        None if bool(mask.all()) else mask,
+        observation=seen["observation"].float(),
+        action=seen["action"].float(),
+        names=names,
+    )
+
+
+def reading(seen: Segments) -> tuple[Float[Tensor, " O"], Float[Tensor, " O"]]:
+    """Centre and scale by which a network reads observations like these."""
+    if seen.observation is None:
+        raise ValueError("the segments hold no observations; record them together with the factors.")
+    rows = seen.observation.flatten(0, 1)
+    if seen.mask is not None:
+        rows = rows[seen.mask.flatten()]
+    return rows.mean(0), rows.std(0).clamp_min(1e-3)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Small networks are slower on many threads, and their sums are then added in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def quiet_globals() -> Iterator[None]:
+    """Stable-Baselines3 seeds and draws from the global streams: put them back as they were."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)

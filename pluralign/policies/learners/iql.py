@@ -1,0 +1,167 @@
+"""Implicit Q-learning: good policies from recorded steps alone, for one reward or for every taste."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pluralign.data.options import Segments
+from pluralign.policies.learner import Learner, Policy, Progress, Start, checked_weight
+from pluralign.policies.learners.actor import Actor, rectified
+from pluralign.policies.learners.network import PersonalNetwork
+from pluralign.policies.learners.offline import (
+    asked_of,
+    counted_loss,
+    frozen,
+    imitation_loss,
+    network,
+    parameters,
+    steps_of,
+    told_every,
+)
+from pluralign.population.voices import Voices
+from pluralign.rewards.transforms import Gauge
+from pluralign.streams import Seed, Streams
+from pluralign.utility import Worth
+
+
+@dataclass(frozen=True)
+class IQL:
+    """Never asks what an action that nobody took is worth: V is an upper expectile of the worth of actions taken, Q
+    looks one step ahead to V, and the policy imitates actions in proportion to exp(sharpness * advantage), advantages
+    in units of their spread.
+
+    Rewards are divided by the spread of their discounted sums in the data, so their unit does not matter.
+
+    Attributes:
+        data: segments with observations and actions, of whatever quality.
+        simulator: judges policies by `returns`; not needed to train.
+        actions: how many there are to choose from; 0 where actions are numbers.
+        expectile: of V, above one half. sharpness: of the imitation; 0 imitates everything.
+        blend: part of the new Q in its slow copy. The rest is of the networks and their training.
+
+    Source: Kostrikov, Nair and Levine, Offline reinforcement learning with implicit Q-learning, ICLR 2022. With a
+    taste as input and drawn anew for each step, as in Poddar et al. (VPL), NeurIPS 2024.
+    """
+
+    data: Segments
+    simulator: Learner | None = None
+    discount: float = 0.97
+    actions: int = 0
+    expectile: float = 0.7
+    sharpness: float = 2.0
+    updates: int = 5000
+    batch: int = 256
+    hidden: tuple[int, ...] = (64, 64)
+    learning_rate: float = 1e-3
+    blend: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.expectile < 1:
+            raise ValueError(f"`expectile` must be in [0.5, 1), got {self.expectile}; 0.7 is usual.")
+        if not 0 <= self.discount < 1:
+            raise ValueError(f"`discount` must be in [0, 1), got {self.discount}; give 0.99, not a horizon.")
+
+    def improve(
+        self,
+        voices: Voices,
+        weight: Float[Tensor, " G"],
+        *,
+        seed: Seed = 0,
+        start: Start = None,
+        progress: Progress | None = None,
+    ) -> Actor:
+        """The policy that the data support for the weighted sum of the voices; `start` is not needed."""
+        del start
+        z = voices.mixed(checked_weight(weight, voices).to(voices.z))
+        return self._train(voices.worth, z[None].double(), torch.zeros(1, 0), Streams.of(seed), progress)
+
+    def personalise(
+        self,
+        worth: Worth,
+        tastes: Float[Tensor, "K Z"],
+        *,
+        seed: Seed = 0,
+        start: Start = None,
+        progress: Progress | None = None,
+    ) -> PersonalNetwork:
+        """One network for all tastes, each paid in units of its own spread over the steps of the data."""
+        del start
+        rows = self.data.factors if self.data.mask is None else self.data.factors[self.data.mask]
+        gauge = Gauge.of(worth, rows.flatten(0, -2))
+        unit, told = gauge.unit(tastes).float().double(), gauge.direction(tastes).float()
+        actor = self._train(worth, unit, told, Streams.of(seed), progress)
+        return PersonalNetwork(dataclasses.replace(actor, taste=torch.zeros(told.shape[1])), gauge)
+
+    def returns(self, policy: Policy, voices: Voices, *, seed: Seed = 0) -> Float[Tensor, "E G"]:
+        """(E, G) as the simulator finds them."""
+        return asked_of(self.simulator, self).returns(policy, voices, seed=seed)
+
+    def random(self) -> Policy:
+        """The simulator's random policy."""
+        return asked_of(self.simulator, self).random()
+
+    def rollout(self, policy: Policy, episodes: int, *, seed: Seed = 0) -> Segments:
+        """Episodes of the simulator."""
+        simulator: Any = asked_of(self.simulator, self)
+        return simulator.rollout(policy, episodes, seed=seed)
+
+    def _train(
+        self,
+        worth: Worth,
+        unit: Float[Tensor, "K Z"],
+        told: Float[Tensor, "K Q"],
+        streams: Streams,
+        progress: Progress | None,
+    ) -> Actor:
+        steps, actor = steps_of(self.data, worth, self.discount, self.actions)
+        spread = float((steps.ahead @ unit.T).std())
+        if not spread > 0:
+            raise ValueError(
+                "the reward is the same all over the data; nothing can be learned from it. Record episodes that differ."
+            )
+        unit, basis = (unit / spread).float(), steps.basis.float()
+        seen, acts = steps.read.shape[1] + told.shape[1], steps.action.shape[1]
+        new = lambda name, inside, out: network((inside, *self.hidden, out), streams("network", name))
+        value, policy = new("value", seen, 1), new("policy", seen, acts)
+        twins = [new(f"worth {k}", seen + acts, 1) for k in range(2)]
+        slow = [[(w.detach().clone(), b.detach().clone()) for w, b in one] for one in twins]
+        every = [*parameters(value), *parameters(policy), *(x for one in twins for x in parameters(one))]
+        optimiser = torch.optim.Adam(every, lr=self.learning_rate)
+        schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.05, max(self.updates, 1))
+        usable = steps.known.nonzero()[:, 0]
+        generator, loss_of = streams("batches"), counted_loss if self.actions else imitation_loss
+        tell = told_every(100, progress)
+        for update in range(self.updates):
+            pick = usable[torch.randint(len(usable), (self.batch,), generator=generator)]
+            who = torch.randint(len(unit), (self.batch,), generator=generator)
+            x = torch.cat([steps.read[pick], told[who]], 1)
+            after = torch.cat([steps.after[pick], told[who]], 1)
+            action, reward = steps.action[pick], (basis[pick] * unit[who]).sum(1)
+            both = torch.cat([x, action], 1)
+            with torch.no_grad():
+                good = torch.minimum(*(rectified(one, both)[:, 0] for one in slow))
+                ahead = reward + self.discount * rectified(value, after)[:, 0] * ~steps.ends[pick]
+            here = rectified(value, x)[:, 0]
+            gap = good - here
+            upper = torch.where(gap > 0, self.expectile, 1 - self.expectile)
+            better = gap.detach() / gap.detach().std().clamp_min(1e-6)
+            liked = torch.exp(self.sharpness * better).clamp_max(100.0)
+            loss = (
+                (upper * gap.square()).mean()
+                + sum((rectified(one, both)[:, 0] - ahead).square().mean() for one in twins)
+                + (liked * loss_of(rectified(policy, x), action)).mean()
+            )
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            with torch.no_grad():
+                for one, copy in zip(twins, slow):
+                    for fast, kept in zip(parameters(one), parameters(copy)):
+                        kept.lerp_(fast, self.blend)
+            tell(update)
+        return dataclasses.replace(actor, layers=frozen(policy))

@@ -1,0 +1,166 @@
+"""Soft actor-critic (Haarnoja et al. 2018) by Stable-Baselines3, paid by voices."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pluralign.data.options import Segments
+from pluralign.policies.learner import Policy, Progress, Start, checked_weight, discounted
+from pluralign.policies.learners.actor import Actor
+from pluralign.policies.learners.batch import Price, World, made, stable_class
+from pluralign.policies.learners.episodes import (
+    RandomPolicy,
+    episodes_of,
+    one_thread,
+    quiet_globals,
+    random_policy,
+    reading,
+)
+from pluralign.policies.learners.network import PersonalNetwork
+from pluralign.population.voices import Voices
+from pluralign.rewards.transforms import Gauge
+from pluralign.streams import Seed, Streams
+from pluralign.utility import Worth
+
+
+@dataclass(frozen=True)
+class SAC:
+    """Learns off policy from a memory of all steps: few steps of the simulator, many updates, so slow on a CPU.
+
+    Actions must be numbers. Training always begins from a random network; `start` is not used.
+
+    Attributes:
+        world, discount, hidden, learning_rate, episodes, longest: as in `PPO`.
+        steps: of the simulator for one `improve`; personal: for `personalise`.
+        copies: of the world that are stepped together. updates: after each step of all copies.
+        warmup: steps of random actions first. batch, blend: of the updates, and of the critics' slow copies.
+    """
+
+    world: World
+    steps: int = 20_000
+    personal: int = 40_000
+    discount: float = 0.97
+    copies: int = 8
+    updates: int = 4
+    warmup: int = 1000
+    hidden: tuple[int, ...] = (64, 64)
+    learning_rate: float = 1e-3
+    batch: int = 256
+    blend: float = 0.01
+    episodes: int = 256
+    longest: int = 1000
+
+    def improve(
+        self,
+        voices: Voices,
+        weight: Float[Tensor, " G"],
+        *,
+        seed: Seed = 0,
+        start: Start = None,
+        progress: Progress | None = None,
+    ) -> Actor:
+        """Train for the weighted sum of the voices."""
+        del start
+        taste = voices.mixed(checked_weight(weight, voices).to(voices.z))
+        price: Price = lambda factors, _: (voices.worth.steps(torch.as_tensor(factors)) @ taste).numpy()
+        return self._train(price, np.zeros((1, 0)), self.steps, Streams.of(seed), progress)
+
+    def personalise(
+        self,
+        worth: Worth,
+        tastes: Float[Tensor, "K Z"],
+        *,
+        seed: Seed = 0,
+        start: Start = None,
+        progress: Progress | None = None,
+    ) -> PersonalNetwork:
+        """One network for all tastes, each paid in units of its own spread over the steps of a random policy."""
+        del start
+        gauge = Gauge.of(worth, self._typical().factors.flatten(0, 1))
+        unit, told = gauge.unit(tastes).float().double(), gauge.direction(tastes).float()
+        price: Price = lambda factors, who: torch.einsum(
+            "nz,nz->n", worth.steps(torch.as_tensor(factors)), unit[who]
+        ).numpy()
+        return PersonalNetwork(
+            self._train(price, told.numpy(), self.personal, Streams.of(seed), progress), gauge
+        )
+
+    def random(self) -> RandomPolicy:
+        """Uniformly random actions."""
+        return random_policy(self.world)
+
+    def returns(self, policy: Policy, voices: Voices, *, seed: Seed = 0) -> Float[Tensor, "E G"]:
+        """(E, G) discounted returns of `episodes` episodes."""
+        return discounted(voices, self.rollout(policy, self.episodes, seed=seed), self.discount)
+
+    def rollout(self, policy: Policy, episodes: int, *, seed: Seed = 0) -> Segments:
+        """Episodes from reset to end, all at once; equal seeds give equal first states."""
+        return episodes_of(self.world, policy, episodes, seed=seed, longest=self.longest)
+
+    def _typical(self) -> Segments:
+        return self.rollout(self.random(), 32)
+
+    def _train(
+        self, price: Price, tastes: np.ndarray, steps: int, streams: Streams, progress: Progress | None
+    ) -> Actor:
+        with one_thread(), quiet_globals():
+            return self._trained(price, tastes, steps, streams, progress)
+
+    def _trained(
+        self, price: Price, tastes: np.ndarray, steps: int, streams: Streams, progress: Progress | None
+    ) -> Actor:
+        from stable_baselines3 import SAC as StableSAC
+        from stable_baselines3.common.callbacks import BaseCallback
+
+        class Tell(BaseCallback):
+            def _on_step(self) -> bool:
+                if progress is not None:
+                    progress(self.training_env.num_envs)
+                return True
+
+        env = made(self.world, self.copies)
+        try:
+            space = env.single_action_space
+            if hasattr(space, "n"):
+                raise ValueError("SAC needs actions that are numbers, this world counts them; use PPO.")
+            centre, scale = reading(self._typical())
+            paid = stable_class()(
+                env,
+                price,
+                centre=centre.numpy(),
+                scale=scale.numpy(),
+                tastes=tastes,
+                discount=self.discount,
+                rng=np.random.default_rng(streams.number("who is served")),
+                seed=streams.number("train") % 2**31,
+                known=np.zeros(0),
+            )
+            trainer: Any = StableSAC(
+                "MlpPolicy",
+                paid,
+                learning_rate=self.learning_rate,
+                buffer_size=max(steps, 1),
+                learning_starts=self.warmup,
+                batch_size=self.batch,
+                tau=self.blend,
+                gamma=self.discount,
+                train_freq=1,
+                gradient_steps=self.updates,
+                policy_kwargs={"net_arch": list(self.hidden)},
+                seed=streams.number("stable baselines") % 2**31,
+                device="cpu",
+            )
+            trainer.learn(steps, callback=Tell())
+            state = {k: v.detach().clone() for k, v in trainer.actor.state_dict().items()}
+        finally:
+            env.close()
+        names = [*(f"latent_pi.{2 * k}" for k in range(len(self.hidden))), "mu"]
+        layers = tuple((state[f"{name}.weight"], state[f"{name}.bias"]) for name in names)
+        low, high = torch.as_tensor(space.low), torch.as_tensor(space.high)
+        actor = Actor(layers, centre, scale, low, high)
+        return dataclasses.replace(actor, taste=torch.zeros(tastes.shape[1])) if tastes.shape[1] else actor

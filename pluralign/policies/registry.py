@@ -1,0 +1,48 @@
+"""The ways to be fair by the name that the command line and tables use; all of them answer with a lottery."""
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from pluralign.policies.fair import Fair
+from pluralign.policies.learner import Learner, Progress
+from pluralign.policies.leximin import Leximin
+from pluralign.policies.lottery import Lottery
+from pluralign.policies.maxmin import MaxMin
+from pluralign.policies.self_play import SelfPlay
+from pluralign.population.voices import Voices
+from pluralign.rewards.welfare import CVaR, EachOnce, Mean, Nash
+from pluralign.streams import Seed
+
+
+@runtime_checkable
+class Optimiser(Protocol):
+    """Frozen settings of a way to serve many voices by one lottery."""
+
+    def optimise(
+        self, learner: Learner, voices: Voices, seed: Seed = 0, progress: Progress | None = None
+    ) -> Lottery: ...
+
+
+# Nash's bargain takes voices as parties. With people as parties its solution is proportional fairness: no other lottery
+# gives people, on average, a larger share of what they have. Where no policy leaves anybody below chance, a voice
+# then has its share of the people, of what it could have alone, at least.
+WELFARE: dict[str, Callable[[], Optimiser]] = {
+    "mean": lambda: Fair(Mean()),
+    "maxmin": MaxMin,
+    "nash": lambda: Fair(EachOnce(Nash())),
+    "cvar": lambda: Fair(CVaR()),
+    "leximin": Leximin,
+    "proportional": lambda: Fair(Nash()),
+    "minimax-winner": SelfPlay,
+}
+
+
+def optimiser(name: str) -> Optimiser:
+    """The optimiser called `name`, with its default settings: on the relative scale, but for votes.
+
+    Raises:
+        ValueError: there is none; the message lists those that exist.
+    """
+    if name not in WELFARE:
+        raise ValueError(f"no welfare is called {name!r}; there are {', '.join(WELFARE)}.")
+    return WELFARE[name]()
