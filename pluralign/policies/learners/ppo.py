@@ -2,7 +2,8 @@
 
 import dataclasses
 import random
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from pluralign.data.options import Segments
 from pluralign.policies.learner import Policy, Progress, Start, checked_weight, discounted, several
-from pluralign.policies.learners.batch import Price, World, made, played, stable_class
+from pluralign.policies.learners.batch import Price, World, buffer_class, made, played, stable_class
 from pluralign.policies.learners.imitation import Shown, best_of, imitate, joined
 from pluralign.policies.learners.network import NetworkPolicy, PersonalNetwork
 from pluralign.policies.saving import save_policy
@@ -44,6 +45,7 @@ class PPO:
         noise: standard deviation of the first actions, in their own unit. noise_again: the same when going on.
         imitation: updates of the network before training goes on.
         episodes: for `returns`. longest: steps of an episode at most.
+        watch: told after each batch of steps how many were made since the last and what a step was paid on average.
     """
 
     world: World
@@ -65,6 +67,7 @@ class PPO:
     imitation: int = 1000
     episodes: int = 256
     longest: int = 1000
+    watch: Callable[[int, float], Any] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @staticmethod
     def quick(world: World, **settings: Any) -> "PPO":
@@ -195,13 +198,18 @@ class PPO:
         from stable_baselines3 import PPO as StablePPO
         from stable_baselines3.common.callbacks import BaseCallback
 
+        watch = self.watch
+
         class Tell(BaseCallback):
             def _on_step(self) -> bool:
                 return True
 
             def _on_rollout_end(self) -> None:
+                done = self.training_env.num_envs * self.model.n_steps  # type: ignore[attr-defined]
                 if progress is not None:
-                    progress(self.training_env.num_envs * self.model.n_steps)  # type: ignore[attr-defined]
+                    progress(done)
+                if watch is not None:
+                    watch(done, paid.tally())
 
         env = made(self.world, self.copies)
         try:
@@ -234,9 +242,11 @@ class PPO:
                         "net_arch": list(self.hidden),
                         "log_std_init": float(np.log(self.noise if shown is None else self.noise_again)),
                     },
+                    rollout_buffer_class=buffer_class(),
                     seed=streams.number("stable baselines") % 2**31,
                     device="cpu",
                 )
+                trainer.rollout_buffer.paid = paid
                 if shown is not None:
                     read = torch.cat([((shown.observation - centre) / scale).float(), shown.told.float()], 1)
                     imitate(trainer.policy, read, shown.action, shown.ahead / paid.unit, self.imitation)
@@ -246,6 +256,12 @@ class PPO:
                 after = _state(trainer)
         finally:
             env.close()
+        if paid.lost_count:
+            warnings.warn(
+                f"{paid.lost_count} training episodes became unstable: they were ended there, and the step was not "
+                "learned from.",
+                stacklevel=2,
+            )
         counted = hasattr(space, "n")
         low = torch.zeros(0) if counted else torch.as_tensor(space.low)
         high = torch.zeros(0) if counted else torch.as_tensor(space.high)
