@@ -58,5 +58,5 @@ def test_an_encoder_gets_every_byte(tmp_path, monkeypatch):
     path = save_film(frames(3), tmp_path / "a.mp4", fps=20)
     assert path.read_bytes() == b"".join(frame.tobytes() for frame in frames(3))
     fake.write_text("#!/bin/sh\necho no such codec >&2\nexit 1\n")
-    with pytest.raises(ValueError, match="ffmpeg could not write .*: no such codec"):
+    with pytest.raises(ValueError, match=r"ffmpeg could not write .*: no such codec"):
         save_film(frames(3), tmp_path / "b.mp4", fps=20)

@@ -149,20 +149,21 @@ class PPO:
     ) -> PersonalNetwork:
         """One network for all tastes: each episode serves one of `tastes`, which the network is told.
 
-        Every taste is paid in units of its own spread over the steps of a random policy: who reports in units ten
-        times as large gets the same policy and takes no attention from others. From `start` the network first
+        Every taste is paid in units of its own spread over the steps of a random policy and of `start`: who reports in
+        units ten times as large gets the same policy and takes no attention from others. From `start` the network first
         imitates, for every taste and first state, the policy that got most; without, a taste whose goal was not
         found while others' were may never be served, as the network has learned to go elsewhere.
         """
         streams = Streams.of(seed)
-        gauge = Gauge.of(worth, self._typical().factors.flatten(0, 1))
+        seen = [self.rollout(p, 64, seed=streams.number("shown")) for p in several(start)]
+        # Where random actions never see a goal, they cannot tell how much of it there is to have.
+        gauge = Gauge.of(worth, torch.cat([happened(s) for s in (self._typical(), *seen)]))
         unit, told = gauge.unit(tastes), gauge.direction(tastes)
         price: Price = lambda factors, who: torch.einsum(
             "nz,nz->n", worth.steps(torch.as_tensor(factors)), unit[who]
         ).numpy()
         shown = None
-        if several(start):
-            seen = [self.rollout(p, 64, seed=streams.number("shown")) for p in several(start)]
+        if seen:
             # A few tastes say enough about where to begin.
             some = torch.randperm(len(tastes), generator=streams("whom to imitate"))[:32].tolist()
             shown = joined([best_of(seen, price, self.discount, who, told[who]) for who in some])
@@ -278,6 +279,11 @@ class PPO:
         rows = seen.observation.flatten(0, 1)
         if seen.mask is not None:
             rows = rows[seen.mask.flatten()]
+        if len(rows) < 2:
+            raise ValueError(
+                "the simulation became unstable in the first step of nearly every random episode; give the world a shorter "
+                "time step or weaker motors."
+            )
         return rows.mean(0), rows.std(0).clamp_min(1e-3)
 
 
@@ -302,6 +308,11 @@ class RandomPolicy:
     def save(self, folder: Any) -> None:
         """Write JSON + safetensors into a new folder."""
         save_policy(self, folder)
+
+
+def happened(seen: Segments) -> Float[Tensor, "n F"]:
+    """The factors of all steps that there were."""
+    return seen.factors.flatten(0, 1) if seen.mask is None else seen.factors[seen.mask]
 
 
 def _state(trainer: Any) -> dict[str, Tensor]:
