@@ -46,7 +46,7 @@ class Bed:
         return {name: (name in self.goals) - (name in self.costs) for name in names}
 
 
-_BODY: dict[str, Any] = {"noise": 0.4, "steps": 120_000}
+_BODY: dict[str, Any] = {"noise": 0.4, "steps": 100_000}
 
 BEDS: dict[str, Bed] = {
     "maze": Bed("pluralign/PointMaze-v0", ("red", "blue"), ("effort",)),
@@ -68,7 +68,7 @@ BEDS: dict[str, Bed] = {
         "pluralign/Pusher-v0",
         ("red_left", "red_right", "blue_left", "blue_right"),
         ("effort",),
-        training={"steps": 200_000, "copies": 64, "discount": 0.98},
+        training={"steps": 150_000, "copies": 64, "discount": 0.98},
     ),
     "cheetah": Bed("pluralign/Cheetah-v0", ("speed", "height"), ("power", "bounce"), training=_BODY),
     "walker": Bed(

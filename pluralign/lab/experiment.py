@@ -24,7 +24,7 @@ from pluralign.lab.beds import bed
 from pluralign.lab.maze import Bar
 from pluralign.lab.naming import model_named
 from pluralign.lab.run import Run, Stage, write_text
-from pluralign.lab.serving import Taught, episodes_lost, factor_returns, regret, served
+from pluralign.lab.serving import EACH, Taught, episodes_lost, factor_returns, regret, served
 from pluralign.lab.shown import Shown, collect, signed
 from pluralign.metrics import Estimate, bootstrap, iqm, log_loss, macro, worst_decile
 from pluralign.policies import Lottery, Personalised, Policy, Single, load_policy
@@ -40,6 +40,7 @@ from pluralign.saving import write as save
 from pluralign.streams import Streams
 
 JUDGED = 20  # answers of everybody, to judge predictions by
+BRIEF = 0.25  # of the usual training, for what people are shown
 FEW = 4  # policies that stand for people without camps
 
 
@@ -81,9 +82,9 @@ class Experiment:
     def __post_init__(self) -> None:
         if self.seeds is None:
             object.__setattr__(self, "seeds", 1 if self.quick else 3)
-        for name in ("asked", "segments", "seeds", "episodes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+        for name, least in (("asked", 1), ("segments", 2), ("seeds", 1), ("episodes", EACH)):
+            if getattr(self, name) < least:
+                raise ValueError(f"`{name}` must be at least {least}, got {getattr(self, name)}.")
         if self.people < 2:
             raise ValueError("`people` must be at least 2, so that there is somebody to disagree.")
         if not self.training > 0:
@@ -177,7 +178,7 @@ def wanted(settings: Experiment, people: Any) -> Float[Tensor, "R F"]:
 
 def _show(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[str, Any]:
     here = bed(settings.world)
-    shown = collect(here, settings.learner(0.3), settings.segments, Streams(seed).below("shown"))
+    shown = collect(here, settings.learner(BRIEF), settings.segments, Streams(seed).below("shown"))
     save(shown.segments, stage.folder / "segments", "segments")
     return {"scale": shown.scale.tolist(), "names": list(shown.segments.names)}
 
@@ -350,28 +351,30 @@ def _judge(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[str,
     personal = policies.pop("personalised")
     belief = load(run.files(f"belief-{seed}") / "model")
     known, voices = belief.known(train).mean, belief.voices(seed=seed)
-    seen: dict[str, Tensor] = {}
-    lost = 0
+    seen: dict[str, Tensor] = {}  # (E, F) discounted factors of every policy, all from the same first states
+    lost, world = 0, bed(settings.world).world
     alone = {"random": learner.random(), **policies}
     alone |= {f"personal for voice {g}": personal.of(z) for g, z in enumerate(voices.z)}
     for name, policy in alone.items():
         parts = policy.policies if isinstance(policy, Lottery) else (policy,)
-        chance = policy.chance if isinstance(policy, Lottery) else torch.ones(1)
-        total = torch.zeros(taste.shape[1], dtype=torch.float64)
-        for p, (part, weight) in enumerate(zip(parts, chance.tolist())):
+        chance = policy.chance.tolist() if isinstance(policy, Lottery) else [1.0]
+        each = []
+        for part in parts:
             segments = learner.rollout(part, settings.episodes, seed=number)
-            lost += episodes_lost(segments, bed(settings.world).world)
-            mean = factor_returns(segments, learner.discount).mean(0)
-            total = total + weight * mean
-            if len(parts) > 1:
-                seen[f"{name}, part {p}"] = mean
-        seen[name] = total
-    mine, broken = served(learner, personal, known, number)
-    lost += broken
-    returns = {name: taste @ mean for name, mean in seen.items()}
-    best = torch.stack(list(returns.values())).amax(0)
-    returns["personalised"] = torch.einsum("rf,rf->r", taste, mine)
-    regrets = {name: regret(value, returns["random"], best) for name, value in returns.items()}
+            lost += episodes_lost(segments, world)
+            each.append(factor_returns(segments, learner.discount))
+        if len(parts) > 1:
+            seen |= {f"{name}, part {p}": x for p, x in enumerate(each)}
+        seen[name] = torch.stack([c * x for c, x in zip(chance, each)]).sum(0)
+    mine = served(learner, personal, known, number)
+    lost += episodes_lost(mine, world)
+    returns = {name: taste @ x.T for name, x in seen.items()}  # (R, E)
+    own = torch.stack([x.mean(1) for x in returns.values()]).argmax(0)
+    best = torch.stack(list(returns.values()))[own, torch.arange(len(own))]
+    each_own = factor_returns(mine, learner.discount).reshape(len(taste), EACH, -1)
+    returns["personalised"] = torch.einsum("rf,ref->re", taste, each_own)
+    random = returns["random"].mean(1)
+    regrets = {name: regret(value, random, best) for name, value in returns.items()}
     group = None if people.group is None else people.group.tolist()
     for name in ("pooled", settings.welfare, "personalised"):
         _note(stage, name, regrets[name], people.group, seed)

@@ -32,7 +32,7 @@ from pluralign.metrics import Estimate, worst_decile
 from pluralign.streams import Streams
 
 MIXTURES = 400
-STYLE = {"pooled": "#5b4b8a", "welfare": "#d55e00", "personalised": "#0b6e4f"}
+STYLE = {"pooled": ("-", "s"), "welfare": ("--", "D"), "personalised": (":", "*")}  # line, mark
 
 
 def read(folder: str | Path) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def _film(folder: Path, world: str) -> list[str]:
     return [problem.read_text("utf-8") if problem.is_file() else f"No film of the {world} was asked for."]
 
 
-def _colour(told: dict[str, Any], policy: str) -> str:
+def _style(policy: str) -> tuple[str, str]:
     return STYLE.get(policy, STYLE["welfare"])
 
 
@@ -214,7 +214,7 @@ def _sorted(told: dict[str, Any]) -> Any:
         ax.plot(
             range(len(order)), row[order], color=_colour(told, policy), linewidth=1.6, label=words, zorder=2
         )
-        dots = GREY if group is None else [_camp_colour(group[r]) for r in order]
+        dots = COLOURS[0] if group is None else [_camp_colour(group[r]) for r in order]
         ax.scatter(range(len(order)), row[order], 16, c=dots, zorder=3, edgecolors="none")
     for camp in camps(told):
         ax.scatter([], [], 20, color=_camp_colour(camp), label=_camp_name(told, camp))
@@ -259,7 +259,7 @@ def _frontier(told: dict[str, Any]) -> Any:
     ax.scatter(*at(mixed), 7, color=GREY, alpha=0.6, linewidths=0, label="lotteries over these")
     ax.scatter(*at(corners), 30, facecolors="none", edgecolors=INK, label="trained for one camp or voice")
     for policy, words in shown_policies(told).items():
-        ax.scatter(*at(gain[policy]), 170, marker="*", color=_colour(told, policy), label=words, zorder=4)
+        ax.scatter(*at(gain[policy]), 90, marker=_style(policy)[1], color="#0b6e4f", label=words, zorder=4)
     ax.scatter([1], [1], 60, marker="+", color=INK)
     ax.annotate("all have their best", (1, 1), ha="right", va="bottom", fontsize=8, color=INK)
     ax.set_xlabel("mean over people")

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from pluralign.data.options import Segments
 from pluralign.policies.learner import Policy, Progress, Start
-from pluralign.policies.learners.ppo import PPO
+from pluralign.policies.learners.batch import made, played
+from pluralign.policies.learners.ppo import PPO, one_thread
 from pluralign.population.voices import Voices
-from pluralign.streams import Seed
+from pluralign.streams import Seed, Streams
 from pluralign.utility import Worth
 
 EACH = 16  # episodes by which a person who is served by an own policy is judged
@@ -41,7 +42,7 @@ class Taught:
         learner: who trains. voices: whose own best policies are known. own: these policies, one a voice.
     """
 
-    learner: PPO
+    learner: Any
     voices: Voices
     own: Sequence[Policy]
 
@@ -83,31 +84,42 @@ def factor_returns(seen: Segments, discount: float) -> Float[Tensor, "E F"]:
     return seen.pool(seen.factors.double(), discount)
 
 
-def served(
-    learner: PPO, personal: Any, z: Float[Tensor, "R Z"], seed: int
-) -> tuple[Float[Tensor, "R F"], int]:
-    """Mean discounted factors of everybody when served by their own z, and how many episodes broke."""
+def served(learner: PPO, personal: Any, z: Float[Tensor, "R Z"], seed: int) -> Segments:
+    """`EACH` episodes of everybody when served by their own z, person by person.
+
+    All begin in the first states of `learner.rollout(..., EACH, seed=seed)`, so that a difference is not one of luck.
+    """
+    first = Streams.of(seed).number("episodes") % 2**31
+    env = made(learner.world, len(z) * EACH)
     copies = Serving(personal, z.repeat_interleave(EACH, 0))
-    seen = learner.rollout(copies, len(z) * EACH, seed=seed)
-    broken = 0 if seen.mask is None else int((seen.mask.sum(1) < seen.mask.sum(1).max()).sum())
-    return factor_returns(seen, learner.discount).reshape(len(z), EACH, -1).mean(1), broken
+    try:
+        with one_thread():
+            starts = [first + episode for _ in z for episode in range(EACH)]
+            seen = played(env, copies.act, seed=starts, longest=learner.longest)
+    finally:
+        env.close()
+    return Segments(seen["factors"], seen["mask"])
 
 
 def episodes_lost(seen: Segments, world: str) -> int:
     """Episodes that ended before their time: here nothing else ends one than a simulation that became unstable."""
     from pluralign_envs import make_world
 
-    if seen.mask is None:
-        return 0 if seen.factors.shape[1] >= make_world(world).horizon else len(seen)
-    return int((seen.mask.sum(1) < make_world(world).horizon).sum())
+    steps = torch.full((len(seen),), seen.factors.shape[1]) if seen.mask is None else seen.mask.sum(1)
+    return int((steps < make_world(world).horizon).sum())
 
 
 def regret(
-    returns: Float[Tensor, " R"], random: Float[Tensor, " R"], best: Float[Tensor, " R"]
+    returns: Float[Tensor, "R E"], random: Float[Tensor, " R"], best: Float[Tensor, "R E2"]
 ) -> Float[Tensor, " R"]:
     """(R,) 0 where a person gets the best that is known for them, 1 where random actions would bring as much.
 
     NaN for whoever no policy known brings more than random actions.
+
+    Args:
+        returns: of E episodes. random: the mean under random actions.
+        best: of E2 >= E episodes under the best policy known, the first E of which begin as those of `returns`.
     """
-    gain = best - random
-    return torch.where(gain > 1e-9 * best.abs(), (best - returns) / gain, torch.full_like(gain, torch.nan))
+    gain = best.mean(1) - random
+    gap = best[:, : returns.shape[1]].mean(1) - returns.mean(1)
+    return torch.where(gain > 1e-9 * best.mean(1).abs(), gap / gain, torch.full_like(gain, torch.nan))

@@ -16,7 +16,6 @@ from pluralign.rewards import known_voices
 from pluralign.streams import Streams
 
 BEHAVIOURS = 4  # policies trained for random tastes
-BRIEF = 0.3  # as a part of the bed's training
 NOBODY = 1e6  # a factor on this many times its scale counts for nothing
 
 

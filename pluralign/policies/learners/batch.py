@@ -58,7 +58,7 @@ def lost_of(info: dict[str, Any], copies: int) -> np.ndarray:
 
 
 def played(
-    env: Any, act: Callable[[np.ndarray], np.ndarray], *, seed: int, longest: int
+    env: Any, act: Callable[[np.ndarray], np.ndarray], *, seed: int | list[int], longest: int
 ) -> dict[str, Tensor]:
     """One episode of every copy of `env`, from reset to end: factors (N, T, F), mask, observation, action.
 
