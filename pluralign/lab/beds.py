@@ -27,6 +27,8 @@ class Bed:
 
     def learner(self, part: float = 1.0, **more: Any) -> PPO:
         """PPO with this bed's settings and `part` of its steps."""
+        import pluralign_envs  # noqa: F401 - registers the worlds
+
         steps = int(self.training.get("steps", 100_000) * part)
         given = {**self.training, "steps": steps, "again": steps // 3, "personal": int(1.5 * steps), **more}
         return PPO(self.world, **given)
