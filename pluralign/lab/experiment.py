@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,7 @@ class Experiment:
             try:
                 for seed in seeds:
                     at = f"seed {seed}: " if len(seeds) > 1 else ""
-                    self.once(run, seed, lambda words, work, at=at: bar.stage(at + words, work))
+                    self.once(run, seed, partial(_told, bar, at))
             finally:
                 bar.close()
         if self.films:
@@ -140,10 +141,15 @@ class Experiment:
     def once(self, run: Run, seed: int, tell: Callable[[str, Callable[[], Any]], Any]) -> None:
         """All stages of one seed."""
         for name, (words, work) in STAGES.items():
-            tell(
-                words,
-                lambda name=name, work=work: run.stage(f"{name}-{seed}", lambda s: work(self, run, s, seed)),
-            )
+            tell(words, partial(run.stage, f"{name}-{seed}", partial(_work, work, self, run, seed)))
+
+
+def _told(bar: Bar, at: str, words: str, work: Callable[[], Any]) -> Any:
+    return bar.stage(at + words, work)
+
+
+def _work(work: "Work", settings: Experiment, run: Run, seed: int, stage: Stage) -> dict[str, Any]:
+    return work(settings, run, stage, seed)
 
 
 def _one_seed(settings: Experiment, run: Run, seed: int) -> None:
@@ -413,7 +419,8 @@ def _note(stage: Stage, name: str, regrets: Tensor, group: Tensor | None, seed: 
         )
 
 
-STAGES: Mapping[str, tuple[str, Callable[[Experiment, Run, Stage, int], dict[str, Any]]]] = {
+Work = Callable[[Experiment, Run, Stage, int], dict[str, Any]]
+STAGES: Mapping[str, tuple[str, Work]] = {
     "shown": ("behaviour to show", _show),
     "belief": ("asking people and fitting", _fit),
     "camps": ("each camp's own best policy", _own),

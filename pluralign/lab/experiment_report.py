@@ -212,7 +212,7 @@ def _sorted(told: dict[str, Any]) -> Any:
         order = np.argsort(row)
         order = order[~np.isnan(row[order])]
         ax.plot(
-            range(len(order)), row[order], color=_colour(told, policy), linewidth=1.6, label=words, zorder=2
+            range(len(order)), row[order], _style(policy)[0], color=INK, linewidth=1.2, label=words, zorder=2
         )
         dots = COLOURS[0] if group is None else [_camp_colour(group[r]) for r in order]
         ax.scatter(range(len(order)), row[order], 16, c=dots, zorder=3, edgecolors="none")
