@@ -384,6 +384,7 @@ def _report(words: list[str]) -> None:
         "experiment maze": "maze_report",
         "starc": "starc",
         "optimise": "optimise",
+        "experiment": "experiment_report",
     }
     if command not in homes:
         raise ValueError(f"{given.run} is a run of {command!r}, of which there is no report.")
@@ -404,27 +405,49 @@ def _list(words: list[str]) -> None:
 
 
 def _experiment(words: list[str]) -> None:
-    parser = _parser(
-        "experiment",
-        "The whole way, from answers to policies. `pluralign experiment maze --help` shows its settings.",
+    about = (
+        "The whole way, from answers to policies, in one world. The maze has an experiment of its own; given a "
+        "--population, a --model or a --welfare it is treated like any other world. `pluralign experiment WORLD --help` "
+        "shows the settings."
     )
-    parser.add_argument("name", choices=("maze",), help="maze: a point mass, two goals, two camps of people")
-    if not words or words[0] != "maze":
+    parser = _parser("experiment", about)
+    parser.add_argument(
+        "world", help="maze, large-maze, safety, reacher, crowd, pusher, cheetah, walker or ant"
+    )
+    if not words or words[0].startswith("-"):
         parser.parse_args(words)
         return
     from pluralign.lab.settings import add_settings, settings_of
 
     try:
-        from pluralign.lab.maze import Maze  # type: ignore[import-not-found,unused-ignore]
+        from pluralign.lab.beds import bed
+        from pluralign.lab.experiment import Experiment
+        from pluralign.lab.maze import Maze
     except ImportError as problem:
         raise ImportError(
-            f"the maze needs more packages ({problem}); install pluralign with the extra `control`."
+            f"experiments need more packages ({problem}); install pluralign with the extra `control`."
         ) from problem
-    _common(parser, out="the run folder (default: runs/maze)")
-    add_settings(parser, Maze, "settings of the experiment")
+    bed(words[0])
+    own = words[0] == "maze" and not {w.partition("=")[0] for w in words} & {
+        "--population",
+        "--model",
+        "--welfare",
+    }
+    kind: Any = Maze if own else Experiment
+    _common(parser, out=f"the run folder (default: runs/{words[0]})")
+    add_settings(parser, kind, "settings of the experiment")
+    if own:
+        more = parser.add_argument_group("like any other world")
+        for name in ("population", "model", "welfare"):
+            more.add_argument(f"--{name}", metavar="NAME", help="see `pluralign experiment cheetah --help`")
+    else:
+        parser.add_argument("--jobs", type=int, default=1, help="seeds to run side by side (default: 1)")
     given = parser.parse_args(words)
-    out = given.out or Path("runs") / "maze"
-    Maze(**settings_of(Maze, given)).run(out, given.overwrite)
+    out = given.out or Path("runs") / given.world
+    if own:
+        Maze(**settings_of(Maze, given)).run(out, given.overwrite)
+    else:
+        Experiment(**settings_of(Experiment, given)).run(out, given.overwrite, given.jobs)
 
 
 def _note(

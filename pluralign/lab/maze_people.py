@@ -42,8 +42,8 @@ class Answers:
         return self.met.group
 
 
-def wander(count: int, steps: int, streams: Streams) -> Segments:
-    """Pieces of trajectory in which the puck is put somewhere in the maze and pushed about without a purpose.
+def wander(count: int, steps: int, streams: Streams, world: str = WORLD) -> Segments:
+    """Pieces of trajectory in which the puck is put somewhere in a maze and pushed about without a purpose.
 
     Half the pieces begin near one of the goals, or few would show anything that people care about. A force is
     held for a few steps and then drawn anew, so that the puck gets somewhere.
@@ -51,15 +51,15 @@ def wander(count: int, steps: int, streams: Streams) -> Segments:
     import gymnasium
     import pluralign_envs
 
-    twin = pluralign_envs.twin(WORLD)
+    twin = pluralign_envs.twin(world)
     rng = np.random.default_rng(streams.number("wander"))
-    goals = np.array(list(pluralign_envs.layout(WORLD).goals.values()))
+    goals = np.array(list(pluralign_envs.layout(world).goals.values()))
     away = np.linalg.norm(twin.position[:, None] - goals, axis=-1).min(1)
     near = np.flatnonzero(away <= np.quantile(away, 0.35))
     cell = np.where(
         rng.random(count) < 0.5, rng.choice(near, count), rng.integers(len(twin.position), size=count)
     )
-    env = gymnasium.make_vec(WORLD, num_envs=count, vectorization_mode="vector_entry_point")
+    env = gymnasium.make_vec(world, num_envs=count, vectorization_mode="vector_entry_point")
     try:
         place = twin.position[cell] + rng.uniform(-0.2, 0.2, (count, 2))
         observation, _ = env.reset(

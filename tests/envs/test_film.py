@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -28,7 +30,7 @@ def test_a_fast_film_leaves_frames_out(tmp_path):
 @pytest.mark.parametrize(
     ("made", "name", "fps", "message"),
     [
-        (frames(2), "a.mp4", 20, "`path` must end in .gif, got 'a.mp4'"),
+        (frames(2), "a.avi", 20, "`path` must end in .gif or .mp4, got 'a.avi'"),
         ([], "a.gif", 20, "`frames` must be pictures of one shape"),
         ([*frames(1), np.zeros((2, 2, 3))], "a.gif", 20, "`frames` must be pictures of one shape"),
         (frames(2), "a.gif", 0, "`fps` must be positive, got 0."),
@@ -38,3 +40,23 @@ def test_a_wrong_call_is_explained(made, name, fps, message, tmp_path):
     with pytest.raises(ValueError) as caught:
         save_film(made, tmp_path / name, fps=fps)
     assert message in str(caught.value)
+
+
+def test_without_an_encoder_a_film_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(ImportError, match=r"^an MP4 needs ffmpeg.*`pip install imageio-ffmpeg`"):
+        save_film(frames(2), tmp_path / "a.mp4", fps=20)
+
+
+def test_an_encoder_gets_every_byte(tmp_path, monkeypatch):
+    """A stand-in for ffmpeg that writes what it is given, the frames, into the file that it is told."""
+    fake = tmp_path / "ffmpeg"
+    fake.write_text('#!/bin/sh\nfor last; do :; done\nexec /bin/cat > "$last"\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    path = save_film(frames(3), tmp_path / "a.mp4", fps=20)
+    assert path.read_bytes() == b"".join(frame.tobytes() for frame in frames(3))
+    fake.write_text("#!/bin/sh\necho no such codec >&2\nexit 1\n")
+    with pytest.raises(ValueError, match=r"ffmpeg could not write .*: no such codec"):
+        save_film(frames(3), tmp_path / "b.mp4", fps=20)

@@ -51,11 +51,20 @@ def factors_of(info: dict[str, Any], ended: np.ndarray) -> np.ndarray:
     return np.where(ended[:, None], last, now).astype(np.float64)
 
 
+def lost_of(info: dict[str, Any], copies: int) -> np.ndarray:
+    """(N,) whether the simulation of a copy became unstable in the step just taken."""
+    lost = info.get("lost", info.get("final_info", {}).get("lost"))
+    return np.zeros(copies, dtype=bool) if lost is None else np.asarray(lost, dtype=bool)
+
+
 def played(
-    env: Any, act: Callable[[np.ndarray], np.ndarray], *, seed: int, longest: int
+    env: Any, act: Callable[[np.ndarray], np.ndarray], *, seed: int | list[int], longest: int
 ) -> dict[str, Tensor]:
     """One episode of every copy of `env`, from reset to end: factors (N, T, F), mask, observation, action; and of its end
-    the last observation, `last` (N, O), and whether it was `terminated` (N,) rather than cut off."""
+    the last observation, `last` (N, O), and whether it was `terminated` (N,) rather than cut off.
+
+    A step in which the simulation became unstable did not happen, and is no part of the episode that it ends.
+    """
     observation, _ = env.reset(seed=seed)
     there = np.ones(env.num_envs, dtype=bool)
     seen: dict[str, list[np.ndarray]] = {"factors": [], "mask": [], "observation": [], "action": []}
@@ -66,8 +75,9 @@ def played(
         seen["action"].append(np.asarray(action).reshape(env.num_envs, -1))
         observation, _, terminated, truncated, info = env.step(action)
         ended = np.asarray(terminated) | np.asarray(truncated)
-        seen["factors"].append(np.where(there[:, None], factors_of(info, ended), 0.0))
-        seen["mask"].append(there)
+        happened = there & ~lost_of(info, len(there))
+        seen["factors"].append(np.where(happened[:, None], factors_of(info, ended), 0.0))
+        seen["mask"].append(happened)
         over = np.flatnonzero(there & ended)
         if len(over):
             last[over] = np.stack(info["final_obs"][over])
@@ -92,6 +102,9 @@ def stable_class() -> type:
 
         Each copy serves a taste drawn anew at the start of each episode, which is appended to what is observed.
         `known` holds discounted sums of rewards seen before, if any, to start the running spread.
+
+        Where a simulation becomes unstable the episode ends; `lost` (N,) says which did in the step just taken, and
+        `lost_count` how many so far.
         """
 
         def __init__(
@@ -121,6 +134,8 @@ def stable_class() -> type:
             self._who = np.zeros(env.num_envs, dtype=np.int64)
             self._return = np.zeros(env.num_envs)
             self._count, self._mean, self._spread = 1e-4, 0.0, 0.0
+            self.lost, self.lost_count = np.zeros(env.num_envs, dtype=bool), 0
+            self._paid, self._steps = 0.0, 0
             self._note(known)
 
         def reset(self) -> np.ndarray:
@@ -135,7 +150,10 @@ def stable_class() -> type:
         def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
             observation, _, terminated, truncated, info = self._env.step(self._actions)
             ended = terminated | truncated
-            reward = self._price(factors_of(info, ended), self._who)
+            self.lost = lost_of(info, self.num_envs)
+            self.lost_count += int(self.lost.sum())
+            reward = np.where(self.lost, 0.0, self._price(factors_of(info, ended), self._who))
+            self._paid, self._steps = self._paid + float(reward.sum()), self._steps + int((~self.lost).sum())
             paid = (reward / self._unit(reward)).astype(np.float32)
             infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
             if ended.any():
@@ -166,6 +184,12 @@ def stable_class() -> type:
             """Standard deviation of discounted sums of rewards so far: rewards may come in any unit."""
             return max(float(np.sqrt(self._spread / self._count)), 1e-12)
 
+        def tally(self) -> float:
+            """What a step was paid on average since this was last asked."""
+            mean = self._paid / max(self._steps, 1)
+            self._paid, self._steps = 0.0, 0
+            return mean
+
         def _note(self, value: np.ndarray) -> None:
             if not value.size:
                 return
@@ -191,3 +215,39 @@ def stable_class() -> type:
             return [False] * self.num_envs
 
     return Paid
+
+
+@cache
+def buffer_class() -> type:
+    """What PPO learns from, without the steps in which a simulation became unstable."""
+    from stable_baselines3.common.buffers import RolloutBuffer
+
+    class Sound(RolloutBuffer):
+        """A lost step neither surprises (its reward is set to the value expected) nor is a sample to learn from."""
+
+        paid: Any = None
+
+        def reset(self) -> None:
+            self._lost = np.zeros((self.buffer_size, self.n_envs), dtype=bool)
+            super().reset()
+
+        def add(self, *step: Any) -> None:
+            self._lost[self.pos] = self.paid.lost
+            super().add(*step)
+
+        def compute_returns_and_advantage(self, last_values: Tensor, dones: np.ndarray) -> None:
+            self.rewards[self._lost] = self.values[self._lost]
+            super().compute_returns_and_advantage(last_values, dones)
+            if self._lost.mean() > 0.9:
+                raise ValueError(
+                    f"the simulation became unstable in {int(self._lost.sum())} of {self._lost.size} steps, too many "
+                    "to learn from; give the world a shorter time step or weaker motors."
+                )
+
+        def _get_samples(self, batch_inds: np.ndarray, env: Any = None) -> Any:
+            # The base class has by now laid out its rows copy by copy.
+            lost = self._lost.swapaxes(0, 1).reshape(-1)
+            kept = batch_inds[~lost[batch_inds]]
+            return super()._get_samples(kept if len(kept) else batch_inds, env)
+
+    return Sound

@@ -80,6 +80,11 @@ def reading(seen: Segments) -> tuple[Float[Tensor, " O"], Float[Tensor, " O"]]:
     rows = seen.observation.flatten(0, 1)
     if seen.mask is not None:
         rows = rows[seen.mask.flatten()]
+    if len(rows) < 2:
+        raise ValueError(
+            "the simulation became unstable in the first step of nearly every random episode; give the world a shorter "
+            "time step or weaker motors."
+        )
     return rows.mean(0), rows.std(0).clamp_min(1e-3)
 
 

@@ -1,6 +1,8 @@
 """Proximal policy optimisation (Schulman et al. 2017) by Stable-Baselines3, paid by voices."""
 
 import dataclasses
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from pluralign.data.options import Segments
 from pluralign.policies.learner import Policy, Progress, Start, checked_weight, discounted, several
-from pluralign.policies.learners.batch import Price, World, made, stable_class
+from pluralign.policies.learners.batch import Price, World, buffer_class, made, stable_class
 from pluralign.policies.learners.episodes import (
     RandomPolicy,
     episodes_of,
@@ -48,6 +50,7 @@ class PPO:
         noise: standard deviation of the first actions, in their own unit. noise_again: the same when going on.
         imitation: updates of the network before training goes on.
         episodes: for `returns`. longest: steps of an episode at most.
+        watch: told after each batch of steps how many were made since the last and what a step was paid on average.
     """
 
     world: World
@@ -69,6 +72,7 @@ class PPO:
     imitation: int = 1000
     episodes: int = 256
     longest: int = 1000
+    watch: Callable[[int, float], Any] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @staticmethod
     def quick(world: World, **settings: Any) -> "PPO":
@@ -128,21 +132,22 @@ class PPO:
     ) -> PersonalNetwork:
         """One network for all tastes: each episode serves one of `tastes`, which the network is told.
 
-        Every taste is paid in units of its own spread over the steps of a random policy: who reports in units ten
-        times as large gets the same policy and takes no attention from others. From `start` the network first
+        Every taste is paid in units of its own spread over the steps of a random policy and of `start`: who reports in
+        units ten times as large gets the same policy and takes no attention from others. From `start` the network first
         imitates, for every taste and first state, the policy that got most; without, a taste whose goal was not
         found while others' were may never be served, as the network has learned to go elsewhere.
         """
         streams = Streams.of(seed)
-        gauge = Gauge.of(worth, self._typical().factors.flatten(0, 1))
+        seen = [self.rollout(p, 64, seed=streams.number("shown")) for p in several(start)]
+        # Where random actions never see a goal, they cannot tell how much of it there is to have.
+        gauge = Gauge.of(worth, torch.cat([happened(s) for s in (self._typical(), *seen)]))
         # In single precision, so that no rounding tells how large a taste was.
         unit, told = gauge.unit(tastes).float().double(), gauge.direction(tastes).float().double()
         price: Price = lambda factors, who: torch.einsum(
             "nz,nz->n", worth.steps(torch.as_tensor(factors)), unit[who]
         ).numpy()
         shown = None
-        if several(start):
-            seen = [self.rollout(p, 64, seed=streams.number("shown")) for p in several(start)]
+        if seen:
             # A few tastes say enough about where to begin.
             some = torch.randperm(len(tastes), generator=streams("whom to imitate"))[:32].tolist()
             shown = joined([best_of(seen, price, self.discount, who, told[who]) for who in some])
@@ -178,13 +183,18 @@ class PPO:
         from stable_baselines3 import PPO as StablePPO
         from stable_baselines3.common.callbacks import BaseCallback
 
+        watch = self.watch
+
         class Tell(BaseCallback):
             def _on_step(self) -> bool:
                 return True
 
             def _on_rollout_end(self) -> None:
+                done = self.training_env.num_envs * self.model.n_steps  # type: ignore[attr-defined]
                 if progress is not None:
-                    progress(self.training_env.num_envs * self.model.n_steps)  # type: ignore[attr-defined]
+                    progress(done)
+                if watch is not None:
+                    watch(done, paid.tally())
 
         env = made(self.world, self.copies)
         try:
@@ -217,9 +227,11 @@ class PPO:
                         "net_arch": list(self.hidden),
                         "log_std_init": float(np.log(self.noise if shown is None else self.noise_again)),
                     },
+                    rollout_buffer_class=buffer_class(),
                     seed=streams.number("stable baselines") % 2**31,
                     device="cpu",
                 )
+                trainer.rollout_buffer.paid = paid
                 if shown is not None:
                     read = torch.cat([((shown.observation - centre) / scale).float(), shown.told.float()], 1)
                     imitate(trainer.policy, read, shown.action, shown.ahead / paid.unit, self.imitation)
@@ -229,6 +241,12 @@ class PPO:
                 after = _state(trainer)
         finally:
             env.close()
+        if paid.lost_count:
+            warnings.warn(
+                f"{paid.lost_count} training episodes became unstable: they were ended there, and the step was not "
+                "learned from.",
+                stacklevel=2,
+            )
         counted = hasattr(space, "n")
         low = torch.zeros(0) if counted else torch.as_tensor(space.low)
         high = torch.zeros(0) if counted else torch.as_tensor(space.high)
@@ -241,6 +259,11 @@ class PPO:
         if space.shape is None or len(space.shape) != 1:
             raise ValueError(f"observations must be one row of numbers, got the space {space}; flatten them.")
         return reading(self._typical())
+
+
+def happened(seen: Segments) -> Float[Tensor, "n F"]:
+    """The factors of all steps that there were."""
+    return seen.factors.flatten(0, 1) if seen.mask is None else seen.factors[seen.mask]
 
 
 def _state(trainer: Any) -> dict[str, Tensor]:

@@ -1,0 +1,134 @@
+"""What experiments must show, measured: `python benchmarks/control.py worlds [--only cheetah,ant] [--seeds 1]`.
+
+worlds       two even camps: regret of everybody served by their own taste (middle half and worst tenth of people, 0 own
+             best policy, 1 random), and the worst camp of MaxMin beside the best worst camp of any lottery over all
+             policies of the run
+minority     two camps of ten to one: the minority's regret less that of two even camps
+adversaries  one person in ten wants the opposite: regret of the honest, less that without such people
+
+A part measures the worlds that `--only` names, or all, and merges what it finds by world into
+benchmarks/results/control-PART.json. Runs are kept in runs/control, and go on where they were stopped.
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+
+from pluralign.lab.beds import BEDS
+from pluralign.lab.experiment import Experiment
+from pluralign.lab.experiment_report import camp_mean, estimate, read, regrets
+from pluralign.policies.game import best_mix
+
+HERE = Path(__file__).resolve().parent
+RUNS = HERE.parent / "runs" / "control"
+
+
+def measured(world: str, seeds: int, training: float, **more: Any) -> dict[str, Any]:
+    """The tables of a run, which is made where it is not there."""
+    settings = Experiment(world, seeds=seeds, training=training, films=False, **more)
+    name = "-".join([world, *(str(v) for v in more.values()), f"{seeds}x{training:g}"])
+    return read(settings.run(RUNS / name).folder)
+
+
+def numbers(value: Any) -> dict[str, float]:
+    return {"value": value.value, "standard_error": value.standard_error, "n": value.n}
+
+
+def of_camps(regret: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
+    """(G,) what each camp gets, 1 its own best."""
+    return torch.stack([1 - regret[group == g].nanmean() for g in group.unique()])
+
+
+def worst_camp(told: dict[str, Any], welfare: str) -> dict[str, float]:
+    """What the worst camp has under the lottery and could have had, 1 its own best; mean over seeds."""
+    got, best = [], []
+    for seed, judged in enumerate(told["judged"]):
+        group = torch.tensor(judged["group"])
+        rows = {name: row for name, row in judged["regret"].items() if name != "personalised"}
+        plain = [torch.tensor([np.nan if x is None else x for x in row]).double() for row in rows.values()]
+        matrix = torch.stack([of_camps(row, group) for row in plain])
+        best.append(best_mix(matrix).value)
+        got.append(float(of_camps(regrets(told, welfare)[seed], group).min()))
+    return {
+        "got": float(np.mean(got)),
+        "best": float(np.mean(best)),
+        "ratio": float(np.mean(got) / np.mean(best)),
+    }
+
+
+def worlds(world: str, seeds: int, training: float) -> dict[str, Any]:
+    told = measured(world, seeds, training)
+    found: dict[str, Any] = {
+        f"{policy}, {statistic}": numbers(estimate(told, policy, statistic))
+        for policy in ("personalised", "maxmin", "pooled")
+        for statistic in ("interquartile mean", "worst decile")
+    }
+    loss = {name: told["belief"][0][name]["log loss"][0] for name in ("pooled", "model", "truth")}
+    return {**found, "maxmin, worst camp": worst_camp(told, "maxmin"), "log loss": loss}
+
+
+def minority(world: str, seeds: int, training: float) -> dict[str, Any]:
+    even, uneven = (measured(world, seeds, training, people=44, share=share) for share in (0.5, 10 / 11))
+    return {
+        policy: {
+            "even": numbers(camp_mean(even, policy, 1)),
+            "ten to one": numbers(camp_mean(uneven, policy, 1)),
+            "lost": camp_mean(uneven, policy, 1).value - camp_mean(even, policy, 1).value,
+        }
+        for policy in ("personalised", "maxmin", "pooled")
+    }
+
+
+def adversaries(world: str, seeds: int, training: float) -> dict[str, Any]:
+    even = measured(world, seeds, training)
+    mixed = measured(world, seeds, training, population="adversaries")
+    honest = lambda told, policy: float(np.mean([camp_mean(told, policy, camp).value for camp in (0, 1)]))
+    return {
+        policy: {
+            "without": honest(even, policy),
+            "with": honest(mixed, policy),
+            "lost": honest(mixed, policy) - honest(even, policy),
+        }
+        for policy in ("personalised", "maxmin", "pooled")
+    }
+
+
+PARTS: dict[str, Callable[[str, int, float], dict[str, Any]]] = {
+    "worlds": worlds,
+    "minority": minority,
+    "adversaries": adversaries,
+}
+
+
+def main() -> None:
+    """Measure, and merge into the file of results."""
+    torch.set_num_threads(1)
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("part", choices=PARTS)
+    words.add_argument("--only", default=",".join(BEDS), help="worlds, with commas")
+    words.add_argument("--seeds", type=int, default=5)
+    words.add_argument("--training", type=float, default=1.0, help="steps, as a part of the usual ones")
+    given = words.parse_args()
+    path = HERE / "results" / f"control-{given.part}.json"
+    for world in given.only.split(","):
+        begun = time.process_time()
+        found = PARTS[given.part](world, given.seeds, given.training)
+        told = {"seeds": given.seeds, "training": given.training, "cpu_seconds": time.process_time() - begun}
+        results = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        results[world] = {**told, "python": platform.python_version(), **found}
+        path.write_text(json.dumps(dict(sorted(results.items())), indent=1) + "\n", "utf-8")
+        print(world, json.dumps(results[world], indent=1), flush=True)
+
+
+if __name__ == "__main__":
+    main()
