@@ -55,7 +55,9 @@ def main() -> None:
         path = HERE / "results" / f"populations-{name}.json"
         if name == "planted" and path.is_file():  # rows measured now replace their like, others stay
             new = {(row["population"], row["raters"]) for row in found["rows"]}
-            kept = [r for r in json.loads(path.read_text())["rows"] if (r["population"], r["raters"]) not in new]
+            kept = [
+                r for r in json.loads(path.read_text())["rows"] if (r["population"], r["raters"]) not in new
+            ]
             found["rows"] = kept + found["rows"]
         path.write_text(json.dumps(found, indent=1) + "\n")
 

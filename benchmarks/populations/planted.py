@@ -340,7 +340,9 @@ def _interval(seeds: list[Any], times: int = 2000) -> tuple[float, float]:
 
     draw = np.random.default_rng(0)
     values = [s.to_numpy() for s in seeds]
-    own = np.stack([v[draw.integers(len(v), size=(times, len(v)))].mean(1) for v in values], 1)  # (times, seeds)
+    own = np.stack(
+        [v[draw.integers(len(v), size=(times, len(v)))].mean(1) for v in values], 1
+    )  # (times, seeds)
     means = own[np.arange(times)[:, None], draw.integers(len(values), size=(times, len(values)))].mean(1)
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from pluralign.data.options import Segments
 from pluralign.policies.learner import Policy
 from pluralign.policies.learners.batch import World, made, played
-from pluralign.policies.learners.ppo import one_thread
+from pluralign.policies.learners.episodes import one_thread
 from pluralign.streams import Seed, Streams
 
 QUALITY = {"random": 1.0, "medium": 0.5, "expert": 0.0}

@@ -12,7 +12,8 @@ from torch import Tensor
 from pluralign.data.options import Segments
 from pluralign.policies.learner import Policy, Progress, Start
 from pluralign.policies.learners.batch import made, played
-from pluralign.policies.learners.ppo import PPO, one_thread
+from pluralign.policies.learners.episodes import one_thread
+from pluralign.policies.learners.ppo import PPO
 from pluralign.population.voices import Voices
 from pluralign.streams import Seed, Streams
 from pluralign.utility import Worth

@@ -27,7 +27,10 @@ from pluralign.utility.mlp import MLPWorth
 SIZES = (1, 2, 3, 4, 6)
 RIDGES = (0.02, 0.2, 2.0, 10.0)
 MIDDLE = 2.0  # the ridge under which the number of prototypes is chosen
-CORNERED = (0.2, 0.05)  # concentrations of raters near corners and at them, which learning approaches too slowly
+CORNERED = (
+    0.2,
+    0.05,
+)  # concentrations of raters near corners and at them, which learning approaches too slowly
 DRAFTED = 20_000  # answers by which settings are chosen
 CAUTION = 1.0  # standard errors by which more prototypes must be better than fewer
 
