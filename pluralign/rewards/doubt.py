@@ -3,13 +3,13 @@
 The guesses are draws of *one* uncertain reward, as from an ensemble; the voices are people. Caution about the former
 comes first, fairness between the latter second: two rules, both `Welfare`s, of (*b, K) and then of (*b, G).
 
-| over members | formula | `Welfare` |
-|---|---|---|
-| mean | mean J | `Mean()` |
-| worst case (WCO) | min J | `WorstOff()` |
-| uncertainty-weighted (UWO) | mean J - penalty var J | `UncertaintyWeighted(penalty)` |
-| entropic | -t log mean exp(-J / t) | `SoftMin(t)`; between mean and worst case, for large t like UWO at penalty 1 / (2 t) |
-| BRME | trust nominal + (1 - trust) min J | `BRME(trust)` |
+Over members, for returns J under K guesses:
+
+- mean: ``mean J``, `Mean`.
+- worst case (WCO): ``min J``, `WorstOff`.
+- uncertainty-weighted (UWO): ``mean J - penalty var J``, `UncertaintyWeighted`.
+- entropic: ``-t log mean exp(-J / t)``, `SoftMin`; between mean and worst case, for large t like UWO at penalty 1 / (2 t).
+- BRME: ``trust nominal + (1 - trust) min J``, `BRME`.
 | tail | mean of the worst share | `CVaR(share)` |
 """
 
