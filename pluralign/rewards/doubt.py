@@ -1,7 +1,7 @@
 """What we do not know of a reward, kept apart from what people disagree about: K guesses of each voice's taste.
 
 The guesses are draws of *one* uncertain reward, as from an ensemble; the voices are people. Caution about the former
-comes first, fairness between the latter second: two rules, both `Welfare`s, of (*b, K) and then of (*b, G).
+comes first, fairness between the latter second: two rules, each a `Welfare`: of shape (..., K), then (..., G).
 
 Over members, for returns J under K guesses:
 
@@ -10,7 +10,7 @@ Over members, for returns J under K guesses:
 - uncertainty-weighted (UWO): ``mean J - penalty var J``, `UncertaintyWeighted`.
 - entropic: ``-t log mean exp(-J / t)``, `SoftMin`; between mean and worst case, for large t like UWO at penalty 1 / (2 t).
 - BRME: ``trust nominal + (1 - trust) min J``, `BRME`.
-| tail | mean of the worst share | `CVaR(share)` |
+- tail: mean of the worst share, `CVaR`.
 """
 
 from dataclasses import dataclass
