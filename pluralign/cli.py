@@ -226,6 +226,12 @@ def _encode(words: list[str]) -> None:
         "--pooling", choices=("last", "mean"), help="(default: last for causal models, else mean)"
     )
     parser.add_argument("--longest", type=int, metavar="TOKENS", help="(default: what the model can read)")
+    parser.add_argument(
+        "--side",
+        choices=("left", "right"),
+        default="left",
+        help="from which longer texts are cut (default: left)",
+    )
     parser.add_argument("--tokens", type=int, default=8192, help="read at once (default: 8192)")
     parser.add_argument("--plain", action="store_true", help="do not use the model's chat template")
     _common(parser)
@@ -239,6 +245,7 @@ def _encode(words: list[str]) -> None:
             layer=given.layer,
             pooling=given.pooling,
             longest=given.longest,
+            side=given.side,
             at_once=given.tokens,
             chat=not given.plain,
             overwrite=given.overwrite,

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -154,8 +154,6 @@ def wrapped(
     )
     if not causal:
         return made
-    from dataclasses import replace
-
     return replace(made, sharing=_shares(made))
 
 
@@ -210,8 +208,6 @@ def _shares(backbone: Backbone) -> bool:
     last = int(backbone.model.config.vocab_size) - 1
     prompt = tuple(last * k // 17 for k in range(1, 7))
     pieces = [Pieces(prompt, (last // 2, last // 3)), Pieces(prompt, (last // 5, last // 7, last // 9))]
-    from dataclasses import replace
-
     try:
         with torch.no_grad():
             both = encode(replace(backbone, sharing=True), pieces).states

@@ -16,7 +16,10 @@ def need(name: str) -> Any:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        return importlib.import_module(name)
+        found = importlib.import_module(name)
+        if name == "transformers":
+            found.utils.logging.disable_progress_bar()
+        return found
     except ImportError as problem:
         raise ImportError(
             f"language models need {name.split('.')[0]}, which is not installed ({problem}); install pluralign with "

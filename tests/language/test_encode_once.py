@@ -143,5 +143,3 @@ def test_backbones_from_folders_and_what_is_none(tmp_path):
         load_backbone(tmp_path / "empty")
     with pytest.raises(ValueError, match=r"`layer` must be in -3\.\.2"):
         load_backbone(folder, layer=7)
-    with pytest.raises(ValueError, match="`pooling` must be"):
-        load_backbone(folder, pooling="first")
