@@ -277,14 +277,25 @@ def _fit(words: list[str]) -> None:
         "--choice", metavar="RULE", help="how worths become answers (default: Luce; a recipe's own)"
     )
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    parser.add_argument("--backbone", metavar="PATH", help="train with a language model that reads the texts")
+    parser.add_argument(
+        "--tune", choices=("lora", "full", "none"), default="lora", help="what of it (default: lora)"
+    )
     given = parser.parse_args(words)
-    from pluralign.lab.fitting import fit, open_run
     from pluralign.lab.settings import settings_of
 
     settings = settings_of(type(base), given)
     for name in ("seed", "utility", "rule"):
         settings.pop(name, None)
     out = given.out or Path("runs") / f"fit-{given.population}-{given.folder.resolve().name}"
+    if given.backbone is not None:
+        from pluralign.lab.text_fitting import fit_texts
+
+        print(fit_texts(given.population, given.folder, out, given.backbone, settings, tune=given.tune, seed=given.seed,
+                        overwrite=given.overwrite, progress=sys.stderr.isatty()))  # fmt: skip
+        return
+    from pluralign.lab.fitting import fit, open_run
+
     made = fit(
         given.population,
         given.folder,
@@ -357,7 +368,12 @@ def _report(words: list[str]) -> None:
     command = read_config(given.run).get("command")
     import importlib
 
-    homes = {"leaderboard": "leaderboard_report", "fit": "fitting", "experiment maze": "maze_report"}
+    homes = {
+        "leaderboard": "leaderboard_report",
+        "fit": "fitting",
+        "fit texts": "text_fitting",
+        "experiment maze": "maze_report",
+    }
     if command not in homes:
         raise ValueError(f"{given.run} is a run of {command!r}, of which there is no report.")
     write_report = importlib.import_module(f"pluralign.lab.{homes[command]}").write_report
