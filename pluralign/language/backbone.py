@@ -1,6 +1,7 @@
 """Backbones: language models that turn a text into one vector, its hidden state."""
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -172,7 +173,12 @@ def _adapted(folder: Path, kind: torch.dtype) -> Any:
     peft = need("peft")
     config = peft.PeftConfig.from_pretrained(str(folder))
     base = need("transformers").AutoModel.from_pretrained(config.base_model_name_or_path, dtype=kind)
-    return peft.PeftModel.from_pretrained(base, str(folder))
+    with (
+        torch.random.fork_rng(devices=[]),
+        warnings.catch_warnings(),
+    ):  # peft draws adapters before it reads them
+        warnings.simplefilter("ignore", FutureWarning)
+        return peft.PeftModel.from_pretrained(base, str(folder))
 
 
 def _why(path: Path, problem: BaseException) -> str:

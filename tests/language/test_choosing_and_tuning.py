@@ -14,19 +14,14 @@ from pluralign.language.candidates import Candidates, Chooser, best_of_n_kl, per
 from pluralign.language.robust import GroupRobust, among, camp_means, reweighed
 from pluralign.policies import MaxMin, Single
 from pluralign.policies.fair import Fair
-from pluralign.population import Voices
-from pluralign.raters import Factors
+from pluralign.rewards import known_voices
 from pluralign.rewards.welfare import Mean, WorstOff
-
-
-def voices(z, weight):
-    return Voices(Factors(), torch.tensor(z).double(), torch.tensor(weight).double())
 
 
 def test_minimum_of_averages_is_not_the_average_of_minima():
     """Two prompts; each has an answer for either camp and a poor one for both: taking turns beats the poor ones."""
     worth = Items(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.2, 0.2]] * 2))
-    world, two = Candidates(worth, 3), voices([[1.0, 0.0], [0.0, 1.0]], [0.7, 0.3])
+    world, two = Candidates(worth, 3), known_voices([[1.0, 0.0], [0.0, 1.0]], [0.7, 0.3])
     lottery = MaxMin(scale="none").optimise(world, two)
     assert lottery.returns(world, two).mean(0).min() == pytest.approx(0.5, abs=1e-9)
     timid = per_answer(world, two, WorstOff())
@@ -41,7 +36,7 @@ def test_minimum_of_averages_is_not_the_average_of_minima():
 
 def test_soft_choice_is_the_exact_optimum_and_best_of_n_is_its_limit():
     x = torch.randn(5 * 4, 2, generator=torch.Generator().manual_seed(0)).double()
-    one = voices([[1.0, 0.5]], [1.0])
+    one = known_voices([[1.0, 0.5]], [1.0])
     soft = Candidates(Items(x), 4, temperature=0.7)
     policy = soft.improve(one, torch.ones(1))
     value = lambda chance: (chance * soft.worths(one)[..., 0]).sum(1) - 0.7 * Chooser(chance).kl()
@@ -75,7 +70,6 @@ def test_maxmin_on_learnt_camps_serves_the_smaller_camp_of_the_text_world():
     pytest.importorskip("transformers")
     from pluralign.language.backbone import wrapped
     from pluralign.language.joint import Joint
-    from pluralign.language.once import pieces_of
     from pluralign.language.tiny import tiny_model, tiny_tokenizer, tiny_world
 
     world = tiny_world(
@@ -84,12 +78,13 @@ def test_maxmin_on_learnt_camps_serves_the_smaller_camp_of_the_text_world():
     )  # fmt: skip
     tokenizer = tiny_tokenizer([*world.prompt, *world.answer])
     body = wrapped(tiny_model(len(tokenizer)), tokenizer, "tiny", pooling="mean")
-    assert pieces_of(body, world.prompt[:1], world.answer[:1])
-    found = Joint("none").fit(pluralign.Camps(groups=2), body, world.data, world.prompt, world.answer)
+    found = Joint("none").fit(
+        pluralign.Camps(groups=2, restarts=1), body, world.data, world.prompt, world.answer
+    )
     texts = found.seen(world.data, world.prompt, world.answer).options
     options = Candidates(texts, 6)
     truth = Candidates(Items(world.factors, world.data.options.ids), 6)
-    camps = voices([[1.5, 1.5, 0.0, 0.0], [-1.5, 0.0, 1.5, 0.0]], [0.7, 0.3])
+    camps = known_voices([[1.5, 1.5, 0.0, 0.0], [-1.5, 0.0, 1.5, 0.0]], [0.7, 0.3])
     heard = found.belief.voices()
     fair, pooled = MaxMin().optimise(options, heard), Single().optimise(options, heard)
     rate = lambda lottery: sum(

@@ -23,7 +23,7 @@ from pluralign.language.text_belief import load_text_belief
 from pluralign.language.tiny import tiny_world, write_tiny_backbone
 
 WORLD = tiny_world(prompts=60, answers=4, raters=40, per_rater=40, sharpness=1.0)
-CAMPS = pluralign.Camps(groups=2, restarts=2)
+CAMPS = pluralign.Camps(groups=2, restarts=1)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def tuned(body, split):
 
 
 def test_tuning_predicts_new_texts_better_than_the_backbone_as_it_came(body, split):
-    tuned = Joint("full", rounds=4).fit(CAMPS, body, split[0], *texts_of(split[0]))
+    tuned = Joint("full", rounds=3).fit(CAMPS, body, split[0], *texts_of(split[0]))
     frozen = Joint("none").fit(CAMPS, body, split[0], *texts_of(split[0]))
     gain = log_loss(frozen, split[1]) - log_loss(tuned, split[1])
     assert gain.mean() > 2 * gain.std() / len(gain) ** 0.5
@@ -114,7 +114,8 @@ def test_a_saved_belief_scores_as_before_and_peft_reads_it(tuned, body, tmp_path
     torch.testing.assert_close(back.reward(WORLD.prompt[:6], WORLD.answer[:6], "3"), scores)
     assert not torch.allclose(back.reward(WORLD.prompt[:6], WORLD.answer[:6]), scores)
     base = transformers.AutoModel.from_pretrained(body.name)
-    adapted = peft.PeftModel.from_pretrained(base, tmp_path / "model")
+    with torch.random.fork_rng(devices=[]):
+        adapted = peft.PeftModel.from_pretrained(base, tmp_path / "model")
     ids = torch.tensor([[5, 6, 7]])
     with torch.no_grad():
         same = (
