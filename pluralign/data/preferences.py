@@ -4,6 +4,7 @@ import gzip
 import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +94,11 @@ def read_preferences(
     else:
         rater = _rater(records, rater, source)
         turned = enumerate(records)
-    every, lost, first = [], 0, ""
+    every: list[Judgement] = []
+    lost, first = 0, ""
     for row, record in turned:
         try:
-            every += judgements(record, rater, lambda name, row=row: f"{where(row)}, field {name!r}")
+            every += judgements(record, rater, partial(_field, where, row))
         except DataError as problem:
             if not skip:
                 raise
@@ -205,6 +207,10 @@ def judgements(record: Mapping[str, Any], rater: str, where: Callable[[str], str
             f"answers and a winner, or one answer with a rating or a vote is expected, the record has "
             f"{listed(record)}{near}; rename the fields or give a template."
         )
+
+
+def _field(where: Where, row: int, name: str) -> str:
+    return f"{where(row)}, field {name!r}"
 
 
 def _json(path: Path) -> list[Any]:

@@ -123,4 +123,4 @@ def best_of_n_kl(n: int) -> float:
 
 def ranked(worth: Float[Tensor, "P n"]) -> Int[Tensor, "P n"]:
     """Answers from best to worst."""
-    return worth.argsort(-1, descending=True, stable=True)
+    return worth.argsort(stable=True, dim=-1, descending=True)
