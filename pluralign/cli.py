@@ -24,13 +24,13 @@ Usage: pluralign VERB ...         (pluralign VERB --help tells more)
   experiment NAME             simulate raters, fit, optimise, judge, and write a report with pictures
   leaderboard FOLDER          every population model on anybody's answers, one protocol, a plain verdict
   simulate --out FOLDER       answers of simulated people whose tastes are known
-  import FILE --out FOLDER    preferences about texts in the usual formats become a folder of answers
-  encode FOLDER               texts become numbers by a language model, each text once, kept in the folder
   fit POPULATION FOLDER       fit one population model and save what it believes
   evaluate RUN FOLDER         how well a fitted model predicts a folder of answers
   adapt RUN FOLDER            what a few answers say of raters the model never met
   report RUN                  build report.html again from the tables of a run
   list KIND                   populations, recipes, rules, utilities, people, worlds
+  import FILE --out FOLDER    preferences about texts in the usual formats become a folder of answers
+  encode FOLDER               texts become numbers by a language model, each text once, kept in the folder
 
 A FOLDER of answers holds comparisons.csv (rater_id, item_a, item_b, label = share of item_a) and items.csv (item_id,
 features or text). Every run writes a folder with config.json, metrics.jsonl, versions.txt and report.html; a stopped
@@ -368,12 +368,8 @@ def _report(words: list[str]) -> None:
     command = read_config(given.run).get("command")
     import importlib
 
-    homes = {
-        "leaderboard": "leaderboard_report",
-        "fit": "fitting",
-        "fit texts": "text_fitting",
-        "experiment maze": "maze_report",
-    }
+    homes = {"leaderboard": "leaderboard_report", "fit": "fitting", "experiment maze": "maze_report"}
+    homes |= {"fit texts": "text_fitting"}
     if command not in homes:
         raise ValueError(f"{given.run} is a run of {command!r}, of which there is no report.")
     write_report = importlib.import_module(f"pluralign.lab.{homes[command]}").write_report
