@@ -25,12 +25,12 @@ Usage: pluralign VERB ...         (pluralign VERB --help tells more)
   leaderboard FOLDER          every population model on anybody's answers, one protocol, a plain verdict
   simulate --out FOLDER       answers of simulated people whose tastes are known
   fit POPULATION FOLDER       fit one population model and save what it believes
+  import FILE --out FOLDER    preferences about texts in the usual formats become a folder of answers
+  encode FOLDER               texts become numbers by a language model, each text once, kept in the folder
   evaluate RUN FOLDER         how well a fitted model predicts a folder of answers
   adapt RUN FOLDER            what a few answers say of raters the model never met
   report RUN                  build report.html again from the tables of a run
   list KIND                   populations, recipes, rules, utilities, people, worlds
-  import FILE --out FOLDER    preferences about texts in the usual formats become a folder of answers
-  encode FOLDER               texts become numbers by a language model, each text once, kept in the folder
 
 A FOLDER of answers holds comparisons.csv (rater_id, item_a, item_b, label = share of item_a) and items.csv (item_id,
 features or text). Every run writes a folder with config.json, metrics.jsonl, versions.txt and report.html; a stopped
@@ -366,10 +366,14 @@ def _report(words: list[str]) -> None:
     from pluralign.lab.run import read_config
 
     command = read_config(given.run).get("command")
+    if command == "fit texts":
+        from pluralign.lab.text_fitting import write_report as text_report
+
+        print(text_report(given.run))
+        return
     import importlib
 
     homes = {"leaderboard": "leaderboard_report", "fit": "fitting", "experiment maze": "maze_report"}
-    homes |= {"fit texts": "text_fitting"}
     if command not in homes:
         raise ValueError(f"{given.run} is a run of {command!r}, of which there is no report.")
     write_report = importlib.import_module(f"pluralign.lab.{homes[command]}").write_report
