@@ -25,6 +25,8 @@ Usage: pluralign VERB ...         (pluralign VERB --help tells more)
   leaderboard FOLDER          every population model on anybody's answers, one protocol, a plain verdict
   simulate [WORLD] --out DIR  answers of simulated people whose tastes are known
   fit POPULATION FOLDER       fit one population model and save what it believes
+  import FILE --out FOLDER    preferences about texts in the usual formats become a folder of answers
+  encode FOLDER               texts become numbers by a language model, each text once, kept in the folder
   evaluate RUN FOLDER         how well a fitted model predicts a folder of answers
   adapt RUN FOLDER            what a few answers say of raters the model never met
   starc A B --env ID          how far rewards are apart, and what optimising one for the other costs
@@ -188,6 +190,86 @@ def _simulate(words: list[str]) -> None:
     )
 
 
+def _import(words: list[str]) -> None:
+    parser = _parser(
+        "import",
+        "Preferences about texts (prompt/chosen/rejected as texts or messages, rankings, choices of several, ratings, "
+        "votes) with a rater column become a folder of answers. Nothing is fetched.",
+    )
+    parser.add_argument("file", type=Path, help="a .jsonl, .json, .parquet or .csv file")
+    parser.add_argument("--out", type=Path, required=True, help="a new folder")
+    parser.add_argument(
+        "--rater", metavar="COLUMN", help="the column with the rater (default: the usual names)"
+    )
+    parser.add_argument("--template", metavar="NAME", help="a well-known set, for example prism")
+    parser.add_argument(
+        "--form", choices=("parquet", "csv.gz", "csv"), default="parquet", help="of the tables"
+    )
+    parser.add_argument(
+        "--skip", action="store_true", help="leave out records that say nothing, and count them"
+    )
+    _common(parser)
+    given = parser.parse_args(words)
+    from pluralign.data.preferences import import_preferences
+
+    found = import_preferences(
+        given.file,
+        given.out,
+        rater=given.rater,
+        template=given.template,
+        form=given.form,
+        skip=given.skip,
+        overwrite=given.overwrite,
+    )
+    data = found.data
+    print(
+        f"{len(data):,} answers of {data.raters:,} raters about {len(data.options):,} texts are in {given.out}"
+    )
+
+
+def _encode(words: list[str]) -> None:
+    parser = _parser(
+        "encode",
+        "Hidden states of every text of FOLDER, kept in FOLDER/hidden and as embeddings.npy, which every population reads. "
+        "A run that was stopped goes on where it was.",
+    )
+    parser.add_argument("folder", type=Path, help="a folder of answers with texts")
+    parser.add_argument(
+        "--backbone", required=True, metavar="PATH", help="a folder that transformers reads, or a hub id"
+    )
+    parser.add_argument("--layer", type=int, default=-1, help="of the hidden states (default: -1, the last)")
+    parser.add_argument(
+        "--pooling", choices=("last", "mean"), help="(default: last for causal models, else mean)"
+    )
+    parser.add_argument("--longest", type=int, metavar="TOKENS", help="(default: what the model can read)")
+    parser.add_argument(
+        "--side",
+        choices=("left", "right"),
+        default="left",
+        help="from which longer texts are cut (default: left)",
+    )
+    parser.add_argument("--tokens", type=int, default=8192, help="read at once (default: 8192)")
+    parser.add_argument("--plain", action="store_true", help="do not use the model's chat template")
+    _common(parser)
+    given = parser.parse_args(words)
+    from pluralign.language.cache import encode_folder
+
+    print(
+        encode_folder(
+            given.folder,
+            given.backbone,
+            layer=given.layer,
+            pooling=given.pooling,
+            longest=given.longest,
+            side=given.side,
+            at_once=given.tokens,
+            chat=not given.plain,
+            overwrite=given.overwrite,
+            progress=sys.stderr.isatty(),
+        )
+    )
+
+
 def _fit(words: list[str]) -> None:
     parser = _parser(
         "fit",
@@ -211,14 +293,25 @@ def _fit(words: list[str]) -> None:
         "--choice", metavar="RULE", help="how worths become answers (default: Luce; a recipe's own)"
     )
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    parser.add_argument("--backbone", metavar="PATH", help="train with a language model that reads the texts")
+    parser.add_argument(
+        "--tune", choices=("lora", "full", "none"), default="lora", help="what of it (default: lora)"
+    )
     given = parser.parse_args(words)
-    from pluralign.lab.fitting import fit, open_run
     from pluralign.lab.settings import settings_of
 
     settings = settings_of(type(base), given)
     for name in ("seed", "utility", "rule"):
         settings.pop(name, None)
     out = given.out or Path("runs") / f"fit-{given.population}-{given.folder.resolve().name}"
+    if given.backbone is not None:
+        from pluralign.lab.text_fitting import fit_texts
+
+        print(fit_texts(given.population, given.folder, out, given.backbone, settings, tune=given.tune, seed=given.seed,
+                        overwrite=given.overwrite, progress=sys.stderr.isatty()))  # fmt: skip
+        return
+    from pluralign.lab.fitting import fit, open_run
+
     made = fit(
         given.population,
         given.folder,
@@ -376,6 +469,11 @@ def _report(words: list[str]) -> None:
     from pluralign.lab.run import read_config
 
     command = read_config(given.run).get("command")
+    if command == "fit texts":
+        from pluralign.lab.text_fitting import write_report as text_report
+
+        print(text_report(given.run))
+        return
     import importlib
 
     homes = {
@@ -470,6 +568,8 @@ VERBS: dict[str, Callable[[list[str]], int | None]] = {
     "experiment": _experiment,
     "leaderboard": _leaderboard,
     "simulate": _simulate,
+    "import": _import,
+    "encode": _encode,
     "fit": _fit,
     "evaluate": _evaluate,
     "adapt": _adapt,

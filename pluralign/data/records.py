@@ -25,6 +25,16 @@ def read_jsonl(path: str | Path, *, rater: str = "rater_id", items: Any = None) 
     Raises:
         DataError: a line is no JSON object, or lacks a field; with its number, counted from 1.
     """
+    records, numbers = json_lines(path)
+    return _parse(records, rater, items, Path(path).name, lambda row: f"line {numbers[row]}")
+
+
+def json_lines(path: str | Path) -> tuple[list[Any], list[int]]:
+    """The values of a file with one JSON value per line, and the number of each line, counted from 1.
+
+    Raises:
+        DataError: there is no such file, or a line is no JSON.
+    """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path} is not a file; give a .jsonl or .jsonl.gz with one JSON object per line.")
@@ -49,7 +59,7 @@ def read_jsonl(path: str | Path, *, rater: str = "rater_id", items: Any = None) 
         raise DataError(
             f"{path.name} cannot be read ({error}); it may be cut short: copy it again."
         ) from error
-    return _parse(records, rater, items, path.name, lambda row: f"line {numbers[row]}")
+    return records, numbers
 
 
 def from_records(
