@@ -55,18 +55,23 @@ class Field:
             self.progress(1)
 
     def find(
-        self, weight: Float[Tensor, " G"], chance: Float[Tensor, " P"] | None = None
+        self,
+        weight: Float[Tensor, " G"],
+        chance: Float[Tensor, " P"] | None = None,
+        *,
+        afresh: bool = False,
     ) -> Float[Tensor, " G"]:
         """Add the best response to voice weights (on the scale), and say what it pays.
 
         The learner goes on from the policies that are played with some `chance`, or from the one that is best for
-        these weights so far.
+        these weights so far, or begins `afresh`.
         """
         place = self.matrix @ weight
         kept = [int(place.argmax())] if chance is None else chance.nonzero()[:, 0].tolist()
         start = tuple(self.policies[p] for p in sorted(kept, key=lambda p: -float(place[p])))
         mine, number = self.scale.voices(self.paid), self.streams.number("improve", len(self.policies))
-        self.add(self.learner.improve(mine, weight, seed=number, start=start), weight)
+        begin = None if afresh else start
+        self.add(self.learner.improve(mine, weight, seed=number, start=begin), weight)
         return self.matrix[-1]
 
     def respond(self, welfare: Welfare, rounds: int, tolerance: float | None) -> None:
@@ -128,14 +133,17 @@ class Field:
         `solve` gives mixes for the returns (P, G) of the policies so far, a later one to be asked once those
         before it are settled. Without caution, unlike `respond`, as later mixes lean on the earlier.
         """
-        settled = 0
+        settled, afresh = 0, False
         for _ in range(rounds):
             mixes = solve(self.matrix)
             if settled >= len(mixes):
                 return
             mix = mixes[settled]
-            self.find(mix.weight, mix.chance)
-            settled += self.nothing_helps(len(self.policies) - 1, mix.weight, mix, tolerance)
+            self.find(mix.weight, mix.chance, afresh=afresh)
+            helpless = self.nothing_helps(len(self.policies) - 1, mix.weight, mix, tolerance)
+            # Where returns are sampled a learner can be stuck near what it went on from: it is asked twice.
+            sure = afresh or len(self.returns[-1]) == 1
+            settled, afresh = settled + (helpless and sure), helpless and not sure
 
     def lottery(
         self,

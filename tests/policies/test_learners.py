@@ -50,7 +50,7 @@ def mixed(episodes=40):
 
 DATA = mixed()
 LEARNERS = {
-    "iql": IQL(DATA, WORLD, updates=600, batch=128, hidden=(32, 32), learning_rate=3e-3),
+    "iql": IQL(DATA, WORLD, updates=400, batch=64, hidden=(32, 32), learning_rate=3e-3, blend=0.05),
     "bc": BC(DATA, WORLD, best=0.1, updates=300, batch=128, hidden=(32, 32), learning_rate=3e-3),
     "sac": SAC(
         Line,

@@ -57,7 +57,7 @@ class IQL:
     batch: int = 256
     hidden: tuple[int, ...] = (64, 64)
     learning_rate: float = 1e-3
-    blend: float = 0.01
+    blend: float = 0.02
 
     def __post_init__(self) -> None:
         if not 0.5 <= self.expectile < 1:

@@ -180,8 +180,9 @@ class PPO:
         progress: Progress | None,
     ) -> tuple[NetworkPolicy, NetworkPolicy]:
         """The network before and after training."""
-        from stable_baselines3 import PPO as StablePPO
-        from stable_baselines3.common.callbacks import BaseCallback
+        with quiet_globals():  # something it imports draws a number when it is first loaded
+            from stable_baselines3 import PPO as StablePPO
+            from stable_baselines3.common.callbacks import BaseCallback
 
         watch = self.watch
 
