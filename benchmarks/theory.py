@@ -164,7 +164,7 @@ def bounds(rewards: int = 400) -> dict[str, Any]:
 
 
 def speed(steps: int = 1_000_000) -> dict[str, Any]:
-    """Sampled steps per second for two linear rewards of four factors; states of four numbers."""
+    """Sampled steps per second of one processor, for two linear rewards of four factors; states of four numbers."""
     import torch
 
     from pluralign import starc
@@ -176,20 +176,18 @@ def speed(steps: int = 1_000_000) -> dict[str, Any]:
     state, action, factors = normal(steps, 4), normal(steps, 2), normal(steps, 1, 4)
     after = state[:, None] + 0.1 * normal(steps, 1, 4)
     one, other = normal(4), normal(4)
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        for count in (0, 100, 1000):
-            psi = waves(state[:10_000], count)
-            rollout = torch.arange(steps) // 1000
-            made = Transitions(state, action, after, 0.97, factors, rollout=rollout, features=psi)
-            spent = []
-            for _ in range(3):
-                begun = time.perf_counter()
-                starc(one, other, made)
-                spent.append(time.perf_counter() - begun)
-            width = psi(state[:1]).shape[1]
-            out[f"{threads} threads, {width} features"] = {"steps_per_second": steps / min(spent)}
     torch.set_num_threads(1)
+    for count in (0, 100):
+        psi = waves(state[:10_000], count)
+        rollout = torch.arange(steps) // 1000
+        made = Transitions(state, action, after, 0.97, factors, rollout=rollout, features=psi)
+        spent = []
+        for _ in range(3):
+            begun = time.process_time()
+            starc(one, other, made)
+            spent.append(time.process_time() - begun)
+        width = psi(state[:1]).shape[1]
+        out[f"{width} features"] = {"steps_per_processor_second": steps / min(spent)}
     return out
 
 

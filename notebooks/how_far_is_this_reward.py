@@ -101,7 +101,7 @@ assert max(b - c for b, c in zip(best, change)) < 1e-6
 # from the truth, on the simulator? Steps are sampled there, and both rewards are paid on the same steps.
 
 # %%
-steps = Cover(steps=5_000 if quick else 20_000, waves=150).sample("pluralign/PointMaze-v0", seed=0)
+steps = Cover(steps=5_000 if quick else 20_000, waves=150, learned=0).sample("pluralign/PointMaze-v0", seed=0)
 taste = torch.tensor([[1.0, 0.4, -0.5]], dtype=torch.float64)
 rows = steps.factors[:, 0]
 near = torch.cat([rows[:, goal].topk(150).indices for goal in (0, 1)])  # or few pieces would show a goal

@@ -32,6 +32,7 @@ class Cover:
             reward sees the action that was meant.
         walkers: walks side by side; each is a unit of the standard error.
         waves: features of states from which potentials are made, besides factors, coordinates and their products.
+        learned: networks at most that join them, see `Transitions`.
     """
 
     steps: int = 100_000
@@ -39,10 +40,11 @@ class Cover:
     branches: int = 1
     noise: float = 0.0
     walkers: int = 250
-    waves: int = 1000
+    waves: int = 200
+    learned: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 2), ("branches", 1), ("walkers", 2), ("waves", 0)):
+        for name, least in (("steps", 2), ("branches", 1), ("walkers", 2), ("waves", 0), ("learned", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` must be at least {least}, got {getattr(self, name)}.")
         if not 0 <= self.discount < 1:
@@ -88,6 +90,8 @@ class Cover:
             tensor(np.stack(factors, 1)),
             rollout=torch.as_tensor(np.tile(np.arange(walkers), length)[kept]),
             features=Seen(made.observation_size, waves(state[:, : made.observation_size], self.waves)),
+            learned=self.learned,
+            observed=made.observation_size,
             names=tuple(factor.name for factor in made.factors),
         )
 

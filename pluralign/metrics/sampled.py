@@ -19,6 +19,7 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from pluralign.metrics.estimate import Estimate
+from pluralign.metrics.learned import Joined, gaps, network
 from pluralign.population.voices import Voices
 from pluralign.streams import Seed, Streams
 
@@ -40,6 +41,8 @@ class Transitions:
         ended: (n, K) whether the episode ends there, where nothing more is paid, or None.
         rollout: (n,) steps of one number hang together and count as one unit of the standard error; None: all apart.
         features: of states, from which potentials are made; None: `waves`.
+        learned: networks at most, trained one after the other to explain differences between rewards away, that join the
+            features; each takes seconds. They read the first `observed` numbers of a state, by default all.
         names: of the factors.
     """
 
@@ -51,6 +54,8 @@ class Transitions:
     ended: Bool[Tensor, "n K"] | None = None
     rollout: Int[Tensor, " n"] | None = None
     features: Feature | None = None
+    learned: int = 0
+    observed: int | None = None
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -201,9 +206,7 @@ def distances(values: Float[Tensor, "n K G"], steps: Transitions) -> Distances:
     The standard error is that of sums over units. Of the fitted potential it needs nothing: lengths are least there, so its
     error counts in the second order alone.
     """
-    psi = waves(steps.state) if steps.features is None else steps.features
-    potential = _fitted(values, steps, psi)
-    left = _levelled(values, steps, psi, potential)
+    left = _canonical(values, steps)
     product = _crossed(left, left)
     gram = product.mean(0)
     size = gram.diagonal().clamp_min(0.0)
@@ -289,6 +292,29 @@ def _pearson(moment: Float[Tensor, "2 2"]) -> float:
     spread = float((moment[0, 0] * moment[1, 1]).clamp_min(0.0).sqrt())
     share = float(moment[0, 1]) / spread if spread > 0 else 0.0
     return math.sqrt(min(1.0, max(0.0, (1 - share) / 2)))
+
+
+def _canonical(values: Float[Tensor, "n K G"], steps: Transitions) -> Float[Tensor, "n K G"]:
+    """What is left of each reward when levelled by the features, and by networks that are learned on the way."""
+    psi: Feature = waves(steps.state) if steps.features is None else steps.features
+    left = _levelled(values, steps, psi, _fitted(values, steps, psi))
+    before = math.inf
+    for stage in range(steps.learned):
+        gap = gaps(left.mean(1))
+        if gap is None:
+            break
+        size = float(gap.square().mean().sqrt())
+        if size > 0.9 * before:  # the last one did not help
+            break
+        before = size
+        going: float | Tensor = steps.discount
+        if steps.ended is not None:
+            going = steps.discount * (~steps.ended[:, :1]).double()
+        here, there = steps.state[:, : steps.observed], steps.after[:, 0, : steps.observed]
+        made = network(gap, here, there, going, seed=Streams(stage).below("potential"))
+        psi = Joined(psi, made)
+        left = _levelled(values, steps, psi, _fitted(values, steps, psi))
+    return left
 
 
 def _crossed(a: Float[Tensor, "n K P"], b: Float[Tensor, "n K Q"]) -> Float[Tensor, "n P Q"]:

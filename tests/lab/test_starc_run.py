@@ -22,7 +22,7 @@ FACTORS = ("red", "blue", "effort")
 
 @pytest.fixture(scope="module")
 def steps():
-    return Cover(steps=8000, walkers=100, waves=200).sample(MAZE)
+    return Cover(steps=8000, walkers=100, waves=200, learned=0).sample(MAZE)
 
 
 def test_steps_are_what_the_world_does(steps):
@@ -81,7 +81,7 @@ def test_policies_take_part(steps):
 @pytest.mark.parametrize("world", [MAZE, ARM])
 def test_a_shaped_copy_is_near_and_another_reward_far(world):
     """The potential is a distance to a point, of which no sum of features is exactly one."""
-    steps = Cover(steps=6000, walkers=100, waves=300).sample(world)
+    steps = Cover(steps=8000, walkers=100, waves=150).sample(world)
     one = torch.eye(len(steps.names)).double()
     paid = (steps.factors @ one[0])[:, 0]
     far = lambda x: (x[:, :2] - torch.tensor([0.4, 0.3]).double()).norm(dim=1)
@@ -213,7 +213,7 @@ def test_many_rewards_make_a_report_with_a_heat_map(files, capsys):
 
 
 def test_sampled_steps_on_the_command_line(files, capsys):
-    words = ("--env", MAZE, "--steps", "1000", "--waves", "20", "--walkers", "50")
+    words = ("--env", MAZE, "--steps", "1000", "--waves", "20", "--walkers", "50", "--learned", "0")
     code, out, _ = run(capsys, files / "red.json", files / "belief", *words)
     assert code == 0
     assert "standard error" in out

@@ -100,7 +100,8 @@ def test_an_end_pays_nothing_more():
     reward = lambda s, a, z: torch.sin(9 * a[:, 0])
     copy = lambda s, a, z: reward(s, a, z) + 0.9 * height(z) * (z[:, 0] <= 1) - height(s)
     wrong = lambda s, a, z: reward(s, a, z) + 0.9 * height(z) - height(s)
-    assert starc(reward, copy, steps).value < 1e-6
+    # Directions below 1e-12 of the largest square are left out, which is 1e-6 of a length.
+    assert starc(reward, copy, steps).value < 1e-5
     assert starc(reward, wrong, steps).value > 0.1
 
 
