@@ -24,6 +24,7 @@ from pluralign.metrics.diagnostics import diagnose
 from pluralign.metrics.evaluation import Table, evaluate
 from pluralign.population import Belief, Draws, load
 from pluralign.utility import MLP, Basis, Ideal, Judged, Linear
+from pluralign.utility.judged import STATISTICS, JudgedWorth
 from pluralign.utility.scores import Nonlinear
 
 Answers = Literal["auto", "comparisons", "votes"]
@@ -226,7 +227,22 @@ def write_report(run: str | Path) -> Path:
     said += [diagnosis["verdict"]] if diagnosis else []
     report.verdict(headline, said, facts.get("warnings", ()))
     names = taste_names(belief, facts["features"])
-    if len(names) <= _TASTES and not isinstance(
+    if isinstance(belief.worth, JudgedWorth):
+        share, weight = belief.draws.weight.mean(1).tolist(), belief.worth.coefficients
+        rows = [
+            [name, f"{part:.0%}", *(f"{float(c):+.2f}" for c in row)]
+            for name, part, row in zip(names, share, weight, strict=True)
+        ]
+        report.section(
+            "What people judge by",
+            table(
+                ["", "people", *STATISTICS],
+                rows,
+                caption="What counts in a segment: the reward on the way, the value of its end and of its start, the sum "
+                "of its advantages. The reward itself was learned beside, one for all.",
+            ),
+        )
+    elif len(names) <= _TASTES and not isinstance(
         belief.worth, Nonlinear
     ):  # numbers of a network are no weights
         head = ["weight of", *(f"{n}: {float(w):.0%}" for n, w in zip(voices.names, voices.weight))]

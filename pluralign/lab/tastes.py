@@ -11,6 +11,7 @@ from torch import Tensor
 from pluralign.data import Comparisons
 from pluralign.lab.run import write_text
 from pluralign.population import Belief, Draws
+from pluralign.utility.judged import JudgedWorth
 from pluralign.utility.linear import LinearWorth
 
 
@@ -53,6 +54,8 @@ def taste_names(belief: Belief, features: list[str]) -> list[str]:
         names = features if len(features) == len(worth.scale) else [f"x{d}" for d in range(len(worth.scale))]
         lifted = [f"square {q + 1}" for q in range(worth.described - len(names))]
         return [*names, *lifted, *(worth.vocabulary or ())]
+    if isinstance(worth, JudgedWorth):
+        return [f"way {q + 1}: {name}" for q, name in enumerate(worth.names)]
     return [f"direction {q + 1}" for q in range(worth.width)]
 
 

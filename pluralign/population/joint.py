@@ -11,7 +11,7 @@ from pluralign.data.comparisons import ABSENT, Comparisons
 from pluralign.data.options import Options
 from pluralign.streams import Streams
 
-LOOK = 15  # rounds in which every start is tried; the best goes on
+LOOK = 15  # rounds in which every start is tried; the best two go on
 NEEDED = 1e-7  # nats per answer by which a round must gain
 
 
@@ -84,13 +84,15 @@ def fit_jointly(
             v
             if not k
             else v
-            + v.square().mean().sqrt() * torch.randn(v.shape, generator=streams("start", k, p), dtype=v.dtype)
+            + 0.7
+            * v.square().mean().sqrt()
+            * torch.randn(v.shape, generator=streams("start", k, p), dtype=v.dtype)
             for p, v in enumerate(worth.parameters)
         ]
         begun.append([*shaken, torch.zeros(len(z), dtype=torch.float64)])
     tried = [climb(values, LOOK) for values in begun] if restarts > 1 else [(begun[0], 0.0)]
-    best = max(tried, key=lambda pair: pair[1])[0]
-    values, total = climb(best, rounds)
+    best = sorted(tried, key=lambda pair: -pair[1])[:2]
+    values, total = max((climb(start, rounds) for start, _ in best), key=lambda pair: pair[1])
     fitted = worth.at(tuple(values[:-1]))
     notes: dict[str, object] = {"panel_log_likelihood": total + float(fitted.penalty())}
     share = torch.softmax(values[-1], 0)

@@ -51,7 +51,7 @@ def train(
         the trained worth, shares (S,), and notes: epochs run, held-out log-likelihood per answer per restart.
     """
     if isinstance(worth, Jointly):
-        return fit_jointly(worth, z, rule, data, streams, learn_share=learn_share, restarts=max(restarts, 4))
+        return fit_jointly(worth, z, rule, data, streams, learn_share=learn_share, restarts=max(restarts, 8))
     if not isinstance(worth, MLPWorth):
         raise TypeError(f"{type(worth).__name__} has no layers to train; use Linear or MLP as the utility.")
     kept, held = hold_out(data, streams.below("early stopping"), share=0.15)

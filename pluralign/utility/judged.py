@@ -78,7 +78,7 @@ class Judged:
         count = width if self.own else 1
         noise = torch.randn(count, len(scale), generator=generator, dtype=torch.float64)
         # One unit of partial return, spread over what tells segments apart.
-        reward = (noise - 0.5) * scale / len(scale) ** 0.5
+        reward = (0.3 * noise - 0.7) * scale / len(scale) ** 0.5
         if self.rules:
             sign = torch.zeros(width, 1, dtype=torch.float64)
         else:

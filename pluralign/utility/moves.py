@@ -138,7 +138,7 @@ class Walks:
             raise ValueError(
                 "states must be one whole number each, 0 or more, in `observation` (N, T, 1) and `reached` (N, 1), "
                 f"got width {seen.shape[-1]} and values like {seen.flatten()[0].item():g}; number the states, or learn "
-                "an advantage where there are too many (`LogPolicy`)."
+                "a policy without a reward where there are too many."
             )
         number = seen[..., 0].long()
         steps = number.shape[1] - 1

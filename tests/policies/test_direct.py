@@ -80,6 +80,18 @@ def test_two_camps_are_served_where_one_policy_for_all_serves_neither(segments):
     assert min(success(pooled.policy, g) for g in (0, 1)) < 0.2
     lottery = served.lottery()
     assert len(lottery) == 2
+    # The policies are a belief: they predict answers, also of people whom they meet late.
+    later = answers(segments, goal, 20, 20)
+    right = lambda share: float((share.argmax(1) == later.label.argmax(1)).double().mean())
+    read = served.belief()
+    assert right(read.predict(later)) > right(pooled.belief().predict(later)) + 0.2
+    asked = dataclasses.replace(
+        answers(segments, goal, 12, 21), rater_ids=tuple(f"new {r}" for r in range(24))
+    )
+    told = read.adapt(asked)
+    assert right(read.predict(dataclasses.replace(later, rater_ids=asked.rater_ids), told)) > 0.75
+    with pytest.raises(TypeError, match="has none to pay"):
+        read.worth.steps(segments.factors)
     assert float(lottery.chance.min()) == pytest.approx(0.5, abs=0.1)
 
 

@@ -105,6 +105,11 @@ def log_prob(
     out = torch.nn.functional.linear(x, state["action_net.weight"], state["action_net.bias"])
     if shown.counted:
         return torch.log_softmax(out, -1).gather(-1, action.long())[..., 0]
-    noise = (state["log_std"] - shown.spread.log()).clamp(QUIET, LOUD) + shown.spread.log()
-    gap = (action - out) / noise.exp()
-    return -(gap.square() / 2 + noise + 0.9189385332046727).sum(-1)  # log sqrt(2 pi)
+    wide = noise(shown, state["log_std"])
+    gap = (action - out) / wide.exp()
+    return -(gap.square() / 2 + wide + 0.9189385332046727).sum(-1)  # log sqrt(2 pi)
+
+
+def noise(shown: Shown, log_std: Float[Tensor, " A"]) -> Float[Tensor, " A"]:
+    """The logarithm of the standard deviation of actions, kept within bounds."""
+    return (log_std - shown.spread.log()).clamp(QUIET, LOUD) + shown.spread.log()

@@ -10,16 +10,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pluralign.choice import Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.policies.direct import losses
-from pluralign.policies.direct.actor import Shown, layers, log_prob
+from pluralign.policies.direct.actor import Shown, layers, log_prob, noise
 from pluralign.policies.direct.signs import displacement, ranking_accuracy
+from pluralign.policies.direct.worth import PolicyWorth
 from pluralign.policies.learner import Policy, Progress
 from pluralign.policies.learners.network import NetworkPolicy, PersonalNetwork
 from pluralign.policies.lottery import Lottery
 from pluralign.policies.saving import save_policy
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
+from pluralign.population.prior import Atoms
 from pluralign.rewards.transforms import Gauge
 from pluralign.streams import Seed, Streams
 from pluralign.utility.scores import Nonlinear
@@ -264,8 +267,11 @@ class Direct:
     ) -> NetworkPolicy:
         acted = shown.action[shown.mask]
         empty = torch.zeros(0)
+        numbers = {name: value.detach().clone() for name, value in state.items()}
+        if "log_std" in numbers:
+            numbers["log_std"] = noise(shown, numbers["log_std"])
         return NetworkPolicy(
-            {name: value.detach().clone() for name, value in state.items()},
+            numbers,
             self.hidden,
             shown.centre,
             shown.scale,
@@ -326,6 +332,26 @@ class Served:
             raise ValueError("tastes are continuous here; draw some people and take policy.of(z) for each.")
         share = self.weight.mean(1)
         return Lottery(tuple(self.policy.of(z) for z in self.tastes[:, 0]), share / share.sum())
+
+    def belief(self) -> Belief:
+        """The policies as a belief: predicts answers by Luce's rule, and says which camp a new rater is of.
+
+        Raises:
+            ValueError: tastes are continuous.
+        """
+        personal = isinstance(self.policy, PersonalNetwork)
+        network = self.policy.network if isinstance(self.policy, PersonalNetwork) else self.policy
+        if personal and not self.shared:
+            raise ValueError(
+                "tastes are continuous here, and a policy is not linear in them; fit with camps."
+            )
+        told = self.tastes[:, 0].float() if personal else torch.zeros(1, 0)
+        worth = PolicyWorth(network, told, self.settings.scale, self.settings.discount)
+        weight = self.weight.double()
+        share = weight.mean(1)
+        eye = torch.eye(len(told), dtype=torch.float64)
+        prior = Atoms(eye, share / share.sum())
+        return Belief(worth, Luce(), prior, Draws.atoms(eye, weight), self.rater_ids, self.settings)
 
     def save(self, folder: str | Path) -> None:
         """Write JSON + safetensors into a new folder."""
