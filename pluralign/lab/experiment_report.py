@@ -124,7 +124,7 @@ def write_report(folder: str | Path) -> Path:
         f"{_part(worst[welfare])} to the {welfare} lottery and {_part(worst['personalised'])} when served by their own taste.",
         [
             "Regret is 0 where a person gets as much, by their true taste, as from the best policy known for them, and "
-            f"1 where random actions would bring as much. Served by their own taste, the middle half of people lose {middle:.2f}."
+            f"1 where random actions would bring as much. Served by their own taste, the middle half of people lose {_part(middle)}."
         ],
         _cautions(told),
     )

@@ -28,7 +28,7 @@ SMALL = {
     "asked": 8,
     "segments": 60,
     "episodes": 16,
-    "training": 0.03,
+    "training": 0.2,
     "seeds": 1,
     "films": False,
 }
@@ -214,6 +214,25 @@ def test_what_is_known_is_not_trained_again():
     ):
         assert taught.improve(other[0], other[1], start=other[2]).count == 3
     assert base.asked == 3
+
+
+class Paying:
+    """A learner whose policies bring as many of the first factor as they have actions, and none of the second."""
+
+    def random(self):
+        return named("first")
+
+    def returns(self, policy, voices, *, seed=0):
+        return (policy.count * voices.z[:, 0])[None].float()
+
+
+def test_a_voice_that_nothing_helps_has_no_say():
+    pair = known_voices([[1.0, 0.0], [0.0, 1.0]], [0.8, 0.2], names=("a", "b"))
+    own = (named("second"), named("trained"))
+    voices, kept, silent = module._gaining(Paying(), pair, own)
+    assert (voices.names, voices.weight.tolist(), silent) == (("a",), [1.0], ["b"])
+    assert kept == own[:1]
+    assert module._gaining(Paying(), voices, kept) == (voices, kept, [])
 
 
 def test_everybody_is_judged_from_the_same_first_states():
