@@ -247,7 +247,7 @@ class PPO:
                     seed=streams.number("stable baselines") % 2**31,
                     device="cpu",
                 )
-                trainer.rollout_buffer.paid = paid
+                trainer.rollout_buffer.paid = paid  # type: ignore[attr-defined]
                 if shown is not None:
                     read = torch.cat([((shown.observation - centre) / scale).float(), shown.told.float()], 1)
                     imitate(trainer.policy, read, shown.action, shown.ahead / paid.unit, self.imitation)
