@@ -14,7 +14,7 @@ from pluralign.lab import experiment as module
 from pluralign.lab import shown as shown_module
 from pluralign.lab.beds import BEDS, Bed, bed
 from pluralign.lab.experiment import STAGES, Experiment, answers_of, summary, wanted
-from pluralign.lab.experiment_report import read, screen, told_taste
+from pluralign.lab.experiment_report import against_own, own_camps, read, screen, told_taste
 from pluralign.lab.films import film
 from pluralign.lab.serving import Taught, episodes_lost, factor_returns, regret, served
 from pluralign.lab.shown import NOBODY, Shown, collect, signed, windows
@@ -333,3 +333,14 @@ def test_a_film_shows_policies_side_by_side(tmp_path, monkeypatch):
         rows = np.asarray(shown.convert("L"))[films.STRIP + 5 :]
     assert abs(rows[:, :250].mean() - 20) < 10
     assert abs(rows[:, 260:].mean() - 220) < 10
+
+
+def test_regret_against_the_policy_of_the_own_camp():
+    """By hand: the second person's camp found half of what is known to be possible; served alone they get it all."""
+    judged = {
+        "regret": {"camp 0": [0.2, 0.9], "camp 1": [0.8, 0.5], "personalised": [0.2, 0.0]},
+        "group": [0, 1],
+    }
+    told = {"judged": [judged]}
+    assert own_camps(told)[0].tolist() == [0.2, 0.5]
+    assert against_own(told)[0].tolist() == [0.0, -1.0]
