@@ -48,7 +48,7 @@ def finished(tmp_path_factory):
     with pytest.raises(KeyboardInterrupt):
         Experiment("reacher", **SMALL).run(out)
     patch.undo()
-    kept = out / "stages" / "voices-0" / "result.json"
+    kept = out / "stages" / "personal-0" / "result.json"
     before = kept.stat().st_mtime_ns
     Experiment("reacher", **SMALL).run(out)
     assert kept.stat().st_mtime_ns == before  # done once
@@ -233,6 +233,12 @@ def test_a_voice_that_nothing_helps_has_no_say():
     assert (voices.names, voices.weight.tolist(), silent) == (("a",), [1.0], ["b"])
     assert kept == own[:1]
     assert module._gaining(Paying(), voices, kept) == (voices, kept, [])
+
+
+def test_each_voice_keeps_the_policy_that_brings_it_more():
+    pair = known_voices([[1.0, 0.0], [-1.0, 0.0]])
+    few, many = (named("first"), named("first")), (named("trained"), named("trained"))
+    assert [p.count for p in module._better(Paying(), pair, few, many)] == [3, 1]
 
 
 def test_everybody_is_judged_from_the_same_first_states():
