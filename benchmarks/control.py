@@ -26,7 +26,7 @@ import torch
 
 from pluralign.lab.beds import BEDS
 from pluralign.lab.experiment import Experiment
-from pluralign.lab.experiment_report import camp_mean, estimate, read, regrets
+from pluralign.lab.experiment_report import against_own, camp_mean, estimate, over_people, read, regrets
 from pluralign.policies.game import best_mix
 
 HERE = Path(__file__).resolve().parent
@@ -73,6 +73,11 @@ def worlds(world: str, seeds: int, training: float) -> dict[str, Any]:
         for policy in ("personalised", "maxmin", "pooled")
         for statistic in ("interquartile mean", "worst decile")
     }
+    for statistic in ("interquartile mean", "worst decile"):
+        # 0 is a policy trained from scratch for the own true camp; less than 0 is better than that.
+        found[f"personalised against own camp, {statistic}"] = numbers(
+            over_people(against_own(told), statistic)
+        )
     loss = {name: told["belief"][0][name]["log loss"][0] for name in ("pooled", "model", "truth")}
     return {**found, "maxmin, worst camp": worst_camp(told, "maxmin"), "log loss": loss}
 

@@ -124,8 +124,8 @@ plt.show()
 # a question about robots. What the model can say is what each answer costs, and whom.
 #
 # Two things to notice. Scale comes before welfare: "half of its best" is a decision about how to compare camps, made
-# before any of the six was asked. And shares matter to some ideas and not to others: try `[0.9, 0.09, 0.01]` above, and the
-# worst off and its neighbours will not move.
+# before any of the six was asked. And shares matter to some ideas and not to others. Below, nine in ten want to run
+# forwards: the worst off does not look at numbers of people, and all others do, as far as there is something left to give.
 
 # %%
 few = torch.tensor([0.9, 0.09, 0.01]).double()

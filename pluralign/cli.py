@@ -21,7 +21,7 @@ Try it:
 
 Usage: pluralign VERB ...         (pluralign VERB --help tells more)
 
-  experiment NAME             simulate raters, fit, optimise, judge, and write a report with pictures
+  experiment WORLD            simulate raters, fit, optimise, judge, and write a report with pictures
   leaderboard FOLDER          every population model on anybody's answers, one protocol, a plain verdict
   simulate [WORLD] --out DIR  answers of simulated people whose tastes are known
   fit POPULATION FOLDER       fit one population model and save what it believes

@@ -263,7 +263,7 @@ def _pooled(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[str
 
 
 def _welfare(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[str, Any]:
-    """The lottery; each voice's own best policy is known by now."""
+    """The lottery; each voice's own best policy is known by now: the one trained for it, or the personal one."""
     voices = load(run.files(f"belief-{seed}") / "model").voices(seed=seed)
     notes: list[str] = []
     best = optimiser(settings.welfare)
@@ -272,10 +272,45 @@ def _welfare(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[st
     fields = {f.name for f in dataclasses.fields(best)}  # type: ignore[arg-type]
     best = dataclasses.replace(best, **{k: v for k, v in changes.items() if k in fields})  # type: ignore[type-var]
     with _watched(settings.learner(), stage, settings.welfare, seed, notes) as learner:
-        taught = Taught(learner, voices, _policies(run, "voices", seed))
+        personal = load_policy(run.files(f"personal-{seed}") / "policy")
+        own = _better(
+            learner, voices, _policies(run, "voices", seed), tuple(personal.of(z) for z in voices.z)
+        )
+        voices, own, silent = _gaining(learner, voices, own)
+        taught = Taught(learner, voices, own)
         lottery = best.optimise(taught, voices, Streams(seed).number("welfare"))
     lottery.save(stage.folder / "policy")
+    notes += [
+        f"{name} gains nothing from any policy that was found, and has no say in the lottery"
+        for name in silent
+    ]
     return {"notes": notes, "chance": lottery.chance.tolist()}
+
+
+def _better(
+    learner: Any, voices: Voices, one: tuple[Policy, ...], other: tuple[Policy, ...]
+) -> tuple[Policy, ...]:
+    """For each voice the one of two policies that brings it more."""
+    mean = lambda policy, g: float(learner.returns(policy, voices, seed=0).double().mean(0)[g])
+    return tuple(b if mean(b, g) > mean(a, g) else a for g, (a, b) in enumerate(zip(one, other, strict=True)))
+
+
+def _gaining(
+    learner: Any, voices: Voices, own: tuple[Policy, ...]
+) -> tuple[Voices, tuple[Policy, ...], list[str]]:
+    """The voices to which some policy brings more than random actions, their own policies, and the others' names.
+
+    All of them where nobody gains: the optimiser then says so.
+    """
+    mean = lambda policy: learner.returns(policy, voices, seed=0).double().mean(0)
+    gains = torch.stack([mean(policy) for policy in own]).amax(0) > mean(learner.random())
+    if bool(gains.all()) or not bool(gains.any()):
+        return voices, own, []
+    kept = gains.nonzero()[:, 0].tolist()
+    weight = voices.weight[kept] / voices.weight[kept].sum()
+    names = tuple(voices.names[g] for g in kept)
+    silent = [name for name in voices.names if name not in names]
+    return Voices(voices.worth, voices.z[kept], weight, names), tuple(own[g] for g in kept), silent
 
 
 def _personal(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[str, Any]:
@@ -426,7 +461,7 @@ STAGES: Mapping[str, tuple[str, Work]] = {
     "camps": ("each camp's own best policy", _own),
     "voices": ("each voice's own best policy", _heard),
     "pooled": ("one policy for the average", _pooled),
-    "welfare": ("one lottery for all", _welfare),
     "personal": ("one policy that serves everybody by their taste", _personal),
+    "welfare": ("one lottery for all", _welfare),
     "judged": ("judging by true tastes", _judge),
 }

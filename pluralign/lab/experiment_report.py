@@ -54,6 +54,21 @@ def read(folder: str | Path) -> dict[str, Any]:
     }
 
 
+def own_camps(told: dict[str, Any]) -> list[Tensor]:
+    """(R,) of every seed: regret of everybody under what was trained for their own true camp alone."""
+    found = []
+    for seed, judged in enumerate(told["judged"]):
+        each = [regrets(told, f"camp {camp}")[seed] for camp in camps(told)]
+        found.append(torch.stack(each)[torch.tensor(judged["group"]), torch.arange(len(judged["group"]))])
+    return found
+
+
+def against_own(told: dict[str, Any]) -> list[Tensor]:
+    """(R,) of every seed: regret when served by the own taste, where 0 is the policy of the own true camp."""
+    pairs = zip(regrets(told, "personalised"), own_camps(told), strict=True)
+    return [(mine - own) / (1 - own) for mine, own in pairs]
+
+
 def shown_policies(told: dict[str, Any]) -> dict[str, str]:
     """The policies that are compared, and what to call them."""
     welfare = told["config"]["welfare"]
@@ -72,7 +87,11 @@ def regrets(told: dict[str, Any], policy: str) -> list[Tensor]:
 
 def estimate(told: dict[str, Any], policy: str, statistic: str) -> Estimate:
     """A summary of people's regrets: over seeds if there are three, else over people."""
-    rows = regrets(told, policy)
+    return over_people(regrets(told, policy), statistic)
+
+
+def over_people(rows: list[Tensor], statistic: str) -> Estimate:
+    """A summary of one number a person: over seeds if there are three, else over people."""
     if len(rows) >= 3:
         return Estimate.mean(
             torch.tensor([summary(row)[statistic].value for row in rows], dtype=torch.float64)
@@ -124,7 +143,7 @@ def write_report(folder: str | Path) -> Path:
         f"{_part(worst[welfare])} to the {welfare} lottery and {_part(worst['personalised'])} when served by their own taste.",
         [
             "Regret is 0 where a person gets as much, by their true taste, as from the best policy known for them, and "
-            f"1 where random actions would bring as much. Served by their own taste, the middle half of people lose {middle:.2f}."
+            f"1 where random actions would bring as much. Served by their own taste, the middle half of people lose {_part(middle)}."
         ],
         _cautions(told),
     )
@@ -297,6 +316,10 @@ def _table(told: dict[str, Any]) -> str:
         found += [camp_mean(told, policy, c) for c in camps(told)]
         cells += [cell(f"{x.value:.3f}", small=f"{x.low:.3f} to {x.high:.3f}", sort=x.value) for x in found]
         rows.append(cells)
+    if camps(told):
+        own = [over_people(own_camps(told), s) for s in ("interquartile mean", "worst decile")]
+        cells = [cell(f"{x.value:.3f}", small=f"{x.low:.3f} to {x.high:.3f}", sort=x.value) for x in own]
+        rows.append(["trained for the own true camp alone", *cells, *("" for _ in camps(told))])
     over = "over seeds" if len(told["seeds"]) >= 3 else "over people"
     return table(head, rows, caption=f"Regret, with 95 % intervals {over}.", strong=(2,))
 
@@ -341,6 +364,8 @@ def _run(told: dict[str, Any]) -> list[str]:
                 "Factors were put on one scale by how much they differ between two segments.",
                 "Policies were trained by PPO and judged on fresh episodes, all from the same first states; the best policy "
                 "known for a person is the best of all that were trained, by their true taste.",
+                "The network that serves everybody by their taste goes on from the voices' own policies, so that it has seen "
+                "more steps than a policy trained for one camp alone, and may be the best known itself.",
             ]
         ),
         pairs([(k, str(v)) for k, v in config.items()]),

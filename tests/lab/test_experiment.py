@@ -14,7 +14,7 @@ from pluralign.lab import experiment as module
 from pluralign.lab import shown as shown_module
 from pluralign.lab.beds import BEDS, Bed, bed
 from pluralign.lab.experiment import STAGES, Experiment, answers_of, summary, wanted
-from pluralign.lab.experiment_report import read, screen, told_taste
+from pluralign.lab.experiment_report import against_own, own_camps, read, screen, told_taste
 from pluralign.lab.films import film
 from pluralign.lab.serving import Taught, episodes_lost, factor_returns, regret, served
 from pluralign.lab.shown import NOBODY, Shown, collect, signed, windows
@@ -28,7 +28,7 @@ SMALL = {
     "asked": 8,
     "segments": 60,
     "episodes": 16,
-    "training": 0.03,
+    "training": 0.2,
     "seeds": 1,
     "films": False,
 }
@@ -48,7 +48,7 @@ def finished(tmp_path_factory):
     with pytest.raises(KeyboardInterrupt):
         Experiment("reacher", **SMALL).run(out)
     patch.undo()
-    kept = out / "stages" / "voices-0" / "result.json"
+    kept = out / "stages" / "personal-0" / "result.json"
     before = kept.stat().st_mtime_ns
     Experiment("reacher", **SMALL).run(out)
     assert kept.stat().st_mtime_ns == before  # done once
@@ -216,6 +216,31 @@ def test_what_is_known_is_not_trained_again():
     assert base.asked == 3
 
 
+class Paying:
+    """A learner whose policies bring as many of the first factor as they have actions, and none of the second."""
+
+    def random(self):
+        return named("first")
+
+    def returns(self, policy, voices, *, seed=0):
+        return (policy.count * voices.z[:, 0])[None].float()
+
+
+def test_a_voice_that_nothing_helps_has_no_say():
+    pair = known_voices([[1.0, 0.0], [0.0, 1.0]], [0.8, 0.2], names=("a", "b"))
+    own = (named("second"), named("trained"))
+    voices, kept, silent = module._gaining(Paying(), pair, own)
+    assert (voices.names, voices.weight.tolist(), silent) == (("a",), [1.0], ["b"])
+    assert kept == own[:1]
+    assert module._gaining(Paying(), voices, kept) == (voices, kept, [])
+
+
+def test_each_voice_keeps_the_policy_that_brings_it_more():
+    pair = known_voices([[1.0, 0.0], [-1.0, 0.0]])
+    few, many = (named("first"), named("first")), (named("trained"), named("trained"))
+    assert [p.count for p in module._better(Paying(), pair, few, many)] == [3, 1]
+
+
 def test_everybody_is_judged_from_the_same_first_states():
     """A personal policy that ignores whom it serves gives each person what it gives anybody."""
 
@@ -314,3 +339,14 @@ def test_a_film_shows_policies_side_by_side(tmp_path, monkeypatch):
         rows = np.asarray(shown.convert("L"))[films.STRIP + 5 :]
     assert abs(rows[:, :250].mean() - 20) < 10
     assert abs(rows[:, 260:].mean() - 220) < 10
+
+
+def test_regret_against_the_policy_of_the_own_camp():
+    """By hand: the second person's camp found half of what is known to be possible; served alone they get it all."""
+    judged = {
+        "regret": {"camp 0": [0.2, 0.9], "camp 1": [0.8, 0.5], "personalised": [0.2, 0.0]},
+        "group": [0, 1],
+    }
+    told = {"judged": [judged]}
+    assert own_camps(told)[0].tolist() == [0.2, 0.5]
+    assert against_own(told)[0].tolist() == [0.0, -1.0]

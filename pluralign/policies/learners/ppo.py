@@ -184,8 +184,6 @@ class PPO:
             from stable_baselines3 import PPO as StablePPO
             from stable_baselines3.common.callbacks import BaseCallback
 
-        watch = self.watch
-
         class Tell(BaseCallback):
             def _on_step(self) -> bool:
                 return True
@@ -197,6 +195,7 @@ class PPO:
                 if watch is not None:
                     watch(done, paid.tally())
 
+        watch = self.watch
         env = made(self.world, self.copies)
         try:
             space = env.single_action_space
