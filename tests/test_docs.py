@@ -91,7 +91,9 @@ def test_commands_exist_with_their_options(page, command):
         return
     assert words[0] in VERBS, f"{page}: {command}"
     plain = (
-        [w for w in words[:2] if not w.startswith("-")] if words[0] in ("fit", "experiment", "simulate") else words[:1]
+        [w for w in words[:2] if not w.startswith("-")]
+        if words[0] in ("fit", "experiment", "simulate")
+        else words[:1]
     )
     text = told(*plain)
     for word in words:
