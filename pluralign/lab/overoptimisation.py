@@ -223,7 +223,8 @@ class RareOptions:
         options: how many. people: who answer. asked: pairs each. spread: of true worths, in utils.
         skill: correlation of an option's worth with the logarithm of how often it is proposed: what is hardly ever
             proposed is mostly bad.
-        members: of the ensemble. ridge: of each member and of the single reward. penalty: of the uncertainty-weighted rule.
+        members: of the ensemble; an option compared once is in two crowds in three, and few members may all have met it.
+        ridge: of each member and of the single reward. penalty: of the uncertainty-weighted rule.
     """
 
     options: int = 300
@@ -231,7 +232,7 @@ class RareOptions:
     asked: int = 6
     spread: float = 1.0
     skill: float = 0.7
-    members: int = 8
+    members: int = 20
     ridge: float = 0.01
     penalty: float = 0.5
 

@@ -1,7 +1,7 @@
 """What we do not know of a reward, kept apart from what people disagree about: K guesses of each voice's taste.
 
 The guesses are draws of *one* uncertain reward, as from an ensemble; the voices are people. Caution about the former
-comes first, fairness between the latter second: two rules, both `Welfare`s, of (*b, K) and then of (*b, G).
+comes first, fairness between the latter second: two rules, each a `Welfare`, of (*b, K) and then of (*b, G).
 
 | over members | formula | `Welfare` |
 |---|---|---|
