@@ -19,6 +19,7 @@ from pluralign.policies.learners.lp import Solution, maxmin_value
 from pluralign.policies.lottery import Lottery
 from pluralign.policies.maxmin import MaxMin
 from pluralign.policies.personalised import Personalised
+from pluralign.policies.pessimist import Pessimist
 from pluralign.policies.saving import load_policy
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "PersonalNetwork",
     "PersonalTable",
     "Personalised",
+    "Pessimist",
     "Policy",
     "Progress",
     "RandomPolicy",
