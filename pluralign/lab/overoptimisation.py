@@ -223,7 +223,8 @@ class RareOptions:
         options: how many. people: who answer. asked: pairs each. spread: of true worths, in utils.
         skill: correlation of an option's worth with the logarithm of how often it is proposed: what is hardly ever
             proposed is mostly bad.
-        members: of the ensemble. ridge: of each member and of the single reward. penalty: of the uncertainty-weighted rule.
+        members: of the ensemble; an option compared once is in two crowds in three, and few members may all have met it.
+        ridge: of each member and of the single reward. penalty: of the uncertainty-weighted rule.
     """
 
     options: int = 300
@@ -231,7 +232,7 @@ class RareOptions:
     asked: int = 6
     spread: float = 1.0
     skill: float = 0.7
-    members: int = 8
+    members: int = 20
     ridge: float = 0.01
     penalty: float = 0.5
 
@@ -310,20 +311,21 @@ def places(world: Any = None) -> tuple[Tabular, Float[Tensor, " S"]]:
     return learner, table.factors[:, 0, 0].clone()
 
 
-def picture(curves: dict[str, list[Curve]], title: str = "True return, above the reference") -> Any:
-    """True return over training, mean and a standard error to each side, for each way to train."""
+def picture(curves: dict[str, list[Curve]], unit: str = "utils above the reference") -> Any:
+    """What is believed beside what is true, for each way to train: means over runs, a standard error to each side."""
     from pluralign.lab.report import COLOURS, canvas, titled
 
-    drawing, ax = canvas(6.4, 3.6)
-    for colour, (name, found) in zip(COLOURS, curves.items()):
-        true = torch.stack([c.true for c in found]).numpy()
-        mean, error = true.mean(0), true.std(0, ddof=1) / np.sqrt(len(true))
-        steps = torch.stack([c.pressure for c in found]).mean(0).numpy()
-        ax.fill_between(steps, mean - error, mean + error, color=colour, alpha=0.15, linewidth=0)
-        ax.plot(steps, mean, color=colour, label=name)
-    titled(ax, title)
-    ax.set_xlabel(found[0].unit)
-    ax.legend(frameon=False, fontsize=8)
+    drawing, axes = canvas(9.6, 3.4, columns=2)
+    for ax, what in zip(axes, ("proxy", "true")):
+        for colour, (name, found) in zip(COLOURS, curves.items()):
+            height = torch.stack([getattr(c, what) for c in found]).numpy()
+            mean, error = height.mean(0), height.std(0, ddof=1) / np.sqrt(len(height))
+            along = torch.stack([c.pressure for c in found]).mean(0).numpy()
+            ax.fill_between(along, mean - error, mean + error, color=colour, alpha=0.15, linewidth=0)
+            ax.plot(along, mean, color=colour, label=name)
+        titled(ax, f"{'What is believed' if what == 'proxy' else 'What is true'}, {unit}")
+        ax.set_xlabel(found[0].unit)
+    axes[0].legend(frameon=False, fontsize=8)
     return drawing
 
 

@@ -28,6 +28,7 @@ from pluralign.policies.lottery import Lottery
 from pluralign.policies.maxmin import MaxMin
 from pluralign.policies.min_norm import MinNorm
 from pluralign.policies.personalised import Personalised, serve
+from pluralign.policies.pessimist import Pessimist
 from pluralign.policies.portfolio import Menu, Portfolio
 from pluralign.policies.registry import WELFARE, Optimiser, optimiser
 from pluralign.policies.saving import load_policy
@@ -58,6 +59,7 @@ __all__ = [
     "PersonalNetwork",
     "PersonalTable",
     "Personalised",
+    "Pessimist",
     "Policy",
     "Portfolio",
     "Progress",

@@ -89,7 +89,7 @@ def test_training_for_what_all_guesses_share():
 
 
 def test_a_single_reward_falls_and_a_careful_one_does_not():
-    table, curves = compare(RareOptions(), runs=10)
+    table, curves = compare(RareOptions(), runs=6)
     rows = table.set_index("trained for")
     single, worst = rows.loc["single reward"], rows.loc["worst case"]
     assert single["lost"] > 2.5 * single["lost error"]
