@@ -38,7 +38,15 @@ _HOME = {
     "pluralign.metrics.distances": ("dard", "epic", "srrd", "starc"),
     "pluralign.metrics.evaluation": ("evaluate",),
     "pluralign.elicitation": ("information_gain", "next_question"),
-    "pluralign.policies": ("Constrained", "MaxMin", "Personalised", "Portfolio", "SelfPlay", "Welfare"),
+    "pluralign.policies": (
+        "Constrained",
+        "MaxMin",
+        "Personalised",
+        "Pessimist",
+        "Portfolio",
+        "SelfPlay",
+        "Welfare",
+    ),
     "pluralign.lab.leaderboard": ("leaderboard",),
 }
 _WHERE = {name: home for home, names in _HOME.items() for name in names}
@@ -54,7 +62,7 @@ if TYPE_CHECKING:
     from pluralign.metrics.diagnostics import diagnose
     from pluralign.metrics.distances import dard, epic, srrd, starc
     from pluralign.metrics.evaluation import evaluate
-    from pluralign.policies import Constrained, MaxMin, Personalised, Portfolio, SelfPlay, Welfare
+    from pluralign.policies import Constrained, MaxMin, Personalised, Pessimist, Portfolio, SelfPlay, Welfare
     from pluralign.population import Belief, Draws, Voices, load
     from pluralign.population.camps import Camps
     from pluralign.population.distributional import Distributional

@@ -345,6 +345,7 @@ class Served:
             raise ValueError(
                 "tastes are continuous here, and a policy is not linear in them; fit with camps."
             )
+        assert isinstance(network, NetworkPolicy)
         told = self.tastes[:, 0].float() if personal else torch.zeros(1, 0)
         worth = PolicyWorth(network, told, self.settings.scale, self.settings.discount)
         weight = self.weight.double()
