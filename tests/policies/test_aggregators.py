@@ -34,7 +34,7 @@ CYCLE = torch.tensor([[0.5, 0.7, 0.2], [0.3, 0.5, 0.9], [0.8, 0.1, 0.5]], dtype=
 GROUPS = torch.tensor([[1.0, 0.0, 0.2], [0.1, 0.8, 0.3], [0.2, 0.3, 0.9]], dtype=torch.float64)
 VOTING = ("borda", "copeland", "kemeny", "maximal-lottery", "proportional", "minimax")
 CONDORCET = ("copeland", "kemeny", "maximal-lottery", "minimax")
-few = settings(max_examples=12)
+few = settings(max_examples=8)
 
 
 def double(rows):

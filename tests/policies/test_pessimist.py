@@ -14,6 +14,7 @@ from pluralign.population.ensemble import Ensemble, apart
 from pluralign.raters import CampPeople, questions
 from pluralign.rewards import CVaR, Mean, Nash, SoftMin, WorstOff, known_voices
 from pluralign.rewards.doubt import BRME, Doubts, UncertaintyWeighted
+from pluralign.streams import Streams
 
 RETURNS = torch.tensor([1, 0.4, -0.3, 0.9, 0.6], dtype=torch.float64)
 EVEN = torch.full((5,), 0.2, dtype=torch.float64)
@@ -198,3 +199,26 @@ def test_what_is_wrong_is_said():
         ValueError, match="minus infinity for every lottery, as somebody is sure of no more than 0 at best"
     ):
         Pessimist(WorstOff(), Nash(), scale="none").optimise(learner, doubts)
+
+
+class Lucky:
+    """A bandit whose returns come with the luck of 400 episodes, the same for all policies of one seed."""
+
+    def __init__(self, learner):
+        self.learner, self.improve, self.random = learner, learner.improve, learner.random
+
+    def returns(self, policy, voices, *, seed=0):
+        sure = self.learner.returns(policy, voices)
+        noise = torch.randn(400, sure.shape[1], generator=Streams.of(seed)("luck"), dtype=torch.float64)
+        return sure + 0.5 * noise
+
+
+def test_returns_that_are_sampled():
+    learner, doubts = arms(GROUPS[None].tolist())
+    lottery = Pessimist(scale="none").optimise(Lucky(learner), doubts)
+    exact = torch.stack([p.chance[0] for p in lottery.policies])
+    worst = float((lottery.chance @ exact @ GROUPS.T).min())
+    # The luck is common to all policies: it moves a guess's return by a standard error of .5 / 20, twice.
+    assert 0.4165517241 - 4 * 0.025 <= worst <= 0.4165517241 + 1e-9
+    again = Pessimist(scale="none").optimise(Lucky(learner), doubts)
+    assert torch.equal(again.chance, lottery.chance)
