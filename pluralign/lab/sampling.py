@@ -32,7 +32,7 @@ class Cover:
             reward sees the action that was meant.
         walkers: walks side by side; each is a unit of the standard error.
         waves: features of states from which potentials are made, besides factors, coordinates and their products.
-        learned: networks at most that join them, see `Transitions`.
+        learned: minibatches for which a network that joins them is trained, see `Transitions`.
     """
 
     steps: int = 100_000
@@ -40,8 +40,8 @@ class Cover:
     branches: int = 1
     noise: float = 0.0
     walkers: int = 250
-    waves: int = 200
-    learned: int = 1
+    waves: int = 300
+    learned: int = 6000
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 2), ("branches", 1), ("walkers", 2), ("waves", 0), ("learned", 0)):

@@ -1,4 +1,4 @@
-"""Features of states that are learned: small networks trained to explain differences between rewards away as shaping."""
+"""Features of states that are learned: a small network trained to explain differences between rewards away as shaping."""
 
 import math
 from collections.abc import Callable
@@ -65,8 +65,8 @@ def network(
     discount: float | Float[Tensor, "n 1"],
     *,
     seed: Seed,
+    rounds: int,
     width: int = 64,
-    rounds: int = 2000,
     batch: int = 512,
     rate: float = 6e-3,
 ) -> Hidden:

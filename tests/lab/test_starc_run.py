@@ -81,7 +81,7 @@ def test_policies_take_part(steps):
 @pytest.mark.parametrize("world", [MAZE, ARM])
 def test_a_shaped_copy_is_near_and_another_reward_far(world):
     """The potential is a distance to a point, of which no sum of features is exactly one."""
-    steps = Cover(steps=8000, walkers=100, waves=150).sample(world)
+    steps = Cover(steps=8000, walkers=100, waves=150, learned=800).sample(world)
     one = torch.eye(len(steps.names)).double()
     paid = (steps.factors @ one[0])[:, 0]
     far = lambda x: (x[:, :2] - torch.tensor([0.4, 0.3]).double()).norm(dim=1)
