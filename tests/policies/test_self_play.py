@@ -9,6 +9,7 @@ from worlds import bandit, voices, worlds
 from pluralign.policies import Single, Tabular
 from pluralign.policies.self_play import SelfPlay, Votes
 from pluralign.policies.winner import minimax_winner, mirror_descent, self_play
+from pluralign.rewards import known_voices
 
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
 few = settings(max_examples=5, deadline=None)
@@ -79,7 +80,7 @@ def test_learning_plays_come_near_the_exact_one(play):
     share = [0.5, 0.3, 0.2]
     learner, people = Tabular(bandit(ROTATED)), voices(3, share)
     exact = SelfPlay(Votes(0.3)).optimise(learner, people).diagnostics
-    found = SelfPlay(Votes(0.3), play=play).optimise(learner, people).diagnostics
+    found = SelfPlay(Votes(0.3), play=play, rounds=3, plays=4000).optimise(learner, people).diagnostics
     assert found["worst"] >= exact["worst"] - 0.02
     assert exact["worst"] >= 0.5 - 1e-9
 
@@ -109,7 +110,7 @@ def test_wins_against_every_weighing_of_the_voices(world):
     lottery = solver.optimise(learner, people)
     mine = torch.stack([learner.returns(p, people) for p in lottery.policies])
     generator = torch.Generator().manual_seed(0)
-    for weight in torch.rand(20, len(people), generator=generator):
+    for weight in torch.rand(8, len(people), generator=generator):
         other = learner.returns(learner.improve(people, weight), people)
         won = lottery.chance @ solver.preference(mine, other[None], people.weight)[:, 0]
         assert float(won) >= 0.5 - 0.01
@@ -126,3 +127,19 @@ def test_errors_say_what_to_do():
         SelfPlay(rounds=0)
     with pytest.raises((ValueError, TypeError), match="mirror"):
         SelfPlay(play="chess")
+
+
+def test_camps_whose_orders_rotate_in_a_maze():
+    """Three goals, one cannot be at two: whatever a scalar reward asks for loses two votes in three to another policy."""
+    pluralign_envs = pytest.importorskip("pluralign_envs")
+    learner = Tabular(pluralign_envs.twin("pluralign/SharedSafety-v0"))
+    people = known_voices([[*goals, -0.1, -0.02] for goals in ROTATED.tolist()])
+    solver = SelfPlay(Votes(10.0))
+    lottery = solver.optimise(learner, people)
+    assert lottery.diagnostics["worst"] >= 0.5 - 1e-9
+    mine = torch.stack([learner.returns(p, people) for p in lottery.policies])
+    own = torch.stack([learner.returns(learner.improve(people, one), people) for one in torch.eye(3)])
+    for weight in ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 1.0], [3.0, 2.0, 1.0]):
+        other = learner.returns(learner.improve(people, torch.tensor(weight)), people)
+        assert float(lottery.chance @ solver.preference(mine, other[None], people.weight)[:, 0]) >= 0.499
+        assert float(solver.preference(other[None], own, people.weight).min()) < 0.45
