@@ -134,12 +134,13 @@ def test_camps_whose_orders_rotate_in_a_maze():
     pluralign_envs = pytest.importorskip("pluralign_envs")
     learner = Tabular(pluralign_envs.twin("pluralign/SharedSafety-v0"))
     people = known_voices([[*goals, -0.1, -0.02] for goals in ROTATED.tolist()])
-    solver = SelfPlay(Votes(10.0))
+    solver = SelfPlay()
     lottery = solver.optimise(learner, people)
-    assert lottery.diagnostics["worst"] >= 0.5 - 1e-9
     mine = torch.stack([learner.returns(p, people) for p in lottery.policies])
-    own = torch.stack([learner.returns(learner.improve(people, one), people) for one in torch.eye(3)])
-    for weight in ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 1.0], [3.0, 2.0, 1.0]):
-        other = learner.returns(learner.improve(people, torch.tensor(weight)), people)
-        assert float(lottery.chance @ solver.preference(mine, other[None], people.weight)[:, 0]) >= 0.499
-        assert float(solver.preference(other[None], own, people.weight).min()) < 0.45
+    weights = torch.rand(12, 3, generator=torch.Generator().manual_seed(5))
+    others = torch.stack([learner.returns(learner.improve(people, one), people) for one in weights])
+    won = torch.einsum("p,po->o", lottery.chance, solver.preference(mine, others[:, 0], people.weight))
+    assert float(won.min()) >= 0.5 - 1e-6
+    # Among these few alone, each loses to some other by two votes in three.
+    alone = solver.preference(others, others[:, 0], people.weight)
+    assert float(alone.min(1).values.max()) < 0.34
