@@ -78,14 +78,14 @@ class Constrained:
         )
         which = torch.arange(people, len(share))
         level = -torch.tensor(self.limits, dtype=torch.float64)
-        self._check(field, which, level)
 
         def solve(matrix: Float[Tensor, "P G"]) -> Mix:
-            # By one standard error, or on fresh episodes, the safest policy may be beyond a limit that it keeps.
+            # The safest policy so far may be beyond a limit; by one standard error, or on fresh episodes, the last one too.
             kept = torch.minimum(level, matrix[:, which].amax(0))
             return best_mix(matrix, self.welfare, share, Floors(which, kept))
 
         field.close(lambda matrix: [solve(matrix)], self.rounds, self.tolerance)
+        self._check(field, which, level)
         lottery = field.lottery(self.welfare, solve)
         listens = lottery.diagnostics["weight"]
         slope = self.welfare.gradient(lottery.diagnostics["returns"], share)

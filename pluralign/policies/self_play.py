@@ -47,10 +47,11 @@ class SelfPlay:
     """The minimax winner among policies, by what is preferred to what; preferences may go in circles.
 
     A single reward ranks policies, and where preferences go in circles whatever it ranks first loses to something.
-    Each round asks for the policy that gains most wins against the lottery played so far: the win rate, as a
-    function of the voices' returns, is followed along its gradient. The lottery is then the winner among all policies
-    found. Policies that no weighing of the voices asks for are not found, so a compromise that everybody ranks
-    second but nobody's weighted sum ranks first may be missed.
+    Each round asks for a policy that gains wins against the lottery played so far: the win rate, as a function of the
+    voices' returns, is followed along its gradient, and where that leads nowhere coalitions of all voices but one and
+    random weighings are tried. The lottery is then the winner among all policies found. Policies that no weighing of the voices asks for are not found, so a compromise that everybody ranks
+    second but nobody's weighted sum ranks first may be missed; and where votes are nearly sure, win rates are steps whose
+    slopes say little, so a way by which a coalition gains slightly may be missed too: more `tries` find it.
 
     Attributes:
         preference: (returns of one policy, of another, shares of the people) -> chance that the first is preferred,
@@ -58,6 +59,7 @@ class SelfPlay:
         play: how the lottery is found: "exact" by linear programme, "self-play" by the average of optimistic
             multiplicative weights, "mirror" by the last round of Nash mirror descent.
         rounds: policies asked for at most, besides the voices' own best policies.
+        tries: random weighings of the voices asked for before the search ends.
         plays: rounds of "self-play" or "mirror". temperature: of "mirror".
         tolerance: a new policy must win more than half by this, beyond its standard error.
     """
@@ -66,6 +68,7 @@ class SelfPlay:
     play: Literal["exact", "self-play", "mirror"] = "exact"
     rounds: int = 50
     plays: int = 10_000
+    tries: int = 8
     temperature: float = 0.01
     tolerance: float = 1e-6
 
@@ -132,7 +135,8 @@ class SelfPlay:
     def _ways(
         self, field: Field, chance: Float[Tensor, " P"], share: Float[Tensor, " G"]
     ) -> list[Float[Tensor, " G"]]:
-        """Voice weights along which wins against the lottery grow: on average over it, then from each of its policies."""
+        """Voice weights by which to win: along the win rate's slope on average over the lottery and from each of its
+        policies, then for everybody but one voice, as slopes see no coalition where votes are sure. None twice."""
         returns = torch.stack(field.returns)[: len(chance)]
         theirs = returns.detach()
         ours = returns.detach().requires_grad_()
@@ -141,7 +145,17 @@ class SelfPlay:
         slope = slope.sum(1).clamp_min(0.0)  # (P, G); a reward is asked for, never its opposite
         played = (chance > 1e-6).nonzero()[:, 0]
         ways = [chance @ slope, *slope[played[chance[played].argsort(descending=True)]]]
-        return [way / way.sum() for way in ways if float(way.sum()) > 0]
+        ways += [share * (1 - one) for one in torch.eye(len(share), dtype=torch.float64)]
+        drawn = torch.rand(
+            self.tries, len(share), generator=field.streams("ways", len(field.policies)), dtype=torch.float64
+        )
+        ways += [*(-drawn.log())]  # even over all weighings
+        fresh: list[Tensor] = []
+        for way in ways:
+            way = way / way.sum().clamp_min(1e-300)
+            if bool((way > 0).any()) and not any(torch.allclose(way, old) for old in (*field.asked, *fresh)):
+                fresh.append(way)
+        return fresh
 
     def _error(self, field: Field, chance: Float[Tensor, " P"], share: Float[Tensor, " G"]) -> float:
         returns = torch.stack(field.returns)

@@ -9,6 +9,7 @@ from worlds import bandit, voices, worlds
 from pluralign.policies import Single, Tabular
 from pluralign.policies.self_play import SelfPlay, Votes
 from pluralign.policies.winner import minimax_winner, mirror_descent, self_play
+from pluralign.rewards import known_voices
 
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
 few = settings(max_examples=5, deadline=None)
@@ -79,7 +80,7 @@ def test_learning_plays_come_near_the_exact_one(play):
     share = [0.5, 0.3, 0.2]
     learner, people = Tabular(bandit(ROTATED)), voices(3, share)
     exact = SelfPlay(Votes(0.3)).optimise(learner, people).diagnostics
-    found = SelfPlay(Votes(0.3), play=play).optimise(learner, people).diagnostics
+    found = SelfPlay(Votes(0.3), play=play, rounds=3, plays=4000).optimise(learner, people).diagnostics
     assert found["worst"] >= exact["worst"] - 0.02
     assert exact["worst"] >= 0.5 - 1e-9
 
@@ -109,7 +110,7 @@ def test_wins_against_every_weighing_of_the_voices(world):
     lottery = solver.optimise(learner, people)
     mine = torch.stack([learner.returns(p, people) for p in lottery.policies])
     generator = torch.Generator().manual_seed(0)
-    for weight in torch.rand(20, len(people), generator=generator):
+    for weight in torch.rand(8, len(people), generator=generator):
         other = learner.returns(learner.improve(people, weight), people)
         won = lottery.chance @ solver.preference(mine, other[None], people.weight)[:, 0]
         assert float(won) >= 0.5 - 0.01
@@ -126,3 +127,20 @@ def test_errors_say_what_to_do():
         SelfPlay(rounds=0)
     with pytest.raises((ValueError, TypeError), match="mirror"):
         SelfPlay(play="chess")
+
+
+def test_camps_whose_orders_rotate_in_a_maze():
+    """Three goals, one cannot be at two: whatever a scalar reward asks for loses two votes in three to another policy."""
+    pluralign_envs = pytest.importorskip("pluralign_envs")
+    learner = Tabular(pluralign_envs.twin("pluralign/SharedSafety-v0"))
+    people = known_voices([[*goals, -0.1, -0.02] for goals in ROTATED.tolist()])
+    solver = SelfPlay()
+    lottery = solver.optimise(learner, people)
+    mine = torch.stack([learner.returns(p, people) for p in lottery.policies])
+    weights = torch.rand(12, 3, generator=torch.Generator().manual_seed(5))
+    others = torch.stack([learner.returns(learner.improve(people, one), people) for one in weights])
+    won = torch.einsum("p,po->o", lottery.chance, solver.preference(mine, others[:, 0], people.weight))
+    assert float(won.min()) >= 0.5 - 1e-6
+    # Among these few alone, each loses to some other by two votes in three.
+    alone = solver.preference(others, others[:, 0], people.weight)
+    assert float(alone.min(1).values.max()) < 0.34
