@@ -98,3 +98,18 @@ def bed(name: str) -> Bed:
     near = difflib.get_close_matches(name, [*BEDS, *ALIASES], n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise ValueError(f"there is no world {name!r}{hint}; there are {', '.join(BEDS)}.")
+
+
+def world_named(name: str) -> str:
+    """The id of a world, from its id, its name, or what experiments call it: maze is pluralign/PointMaze-v0.
+
+    Raises:
+        ValueError: there is none; the message lists those that exist.
+    """
+    try:
+        from pluralign_envs.catalogue import WORLDS
+    except ImportError as problem:
+        raise ImportError(f"worlds need more packages ({problem}); install the extra `control`.") from problem
+    short = {id.removeprefix("pluralign/").removesuffix("-v0").lower(): id for id in WORLDS}
+    found = short.get(name.lower(), name)
+    return found if found in WORLDS else bed(name.lower()).world

@@ -62,7 +62,7 @@ class Episodes:
         return len(self.length)
 
     def segments(self) -> Segments:
-        """Whole episodes as options; the last observation is left out."""
+        """Whole episodes as options; the last observation is what they reached."""
         there = torch.arange(self.action.shape[1]) < self.length[:, None]
         return Segments(
             self.factors,
@@ -72,6 +72,7 @@ class Episodes:
             self.action,
             tuple(f"e{n:05d}" for n in range(len(self))),
             self.names,
+            reached=self.observation[torch.arange(len(self)), self.length],
         )
 
     def cut(
@@ -101,6 +102,7 @@ class Episodes:
             take(self.action),
             ids,
             self.names,
+            reached=self.observation[episode, first + steps],
         )
         return pieces, episode, first
 

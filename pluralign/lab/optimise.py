@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pluralign.data.reading import read_folder
+from pluralign.lab.beds import world_named
 from pluralign.lab.fitting import _training
 from pluralign.lab.leaderboard import fingerprint
 from pluralign.lab.naming import model_named, official
@@ -117,23 +118,6 @@ def optimise(
     run.finish()
     write_report(run.folder)
     return run.folder
-
-
-def world_named(name: str) -> str:
-    """The id of a world, from its id or its short name.
-
-    Raises:
-        ValueError: there is none; the message lists those that exist.
-    """
-    try:
-        from pluralign_envs.catalogue import WORLDS
-    except ImportError as problem:
-        raise ImportError(f"worlds need more packages ({problem}); install the extra `control`.") from problem
-    short = {known.removeprefix("pluralign/").removesuffix("-v0").lower(): known for known in WORLDS}
-    found = short.get(name.lower().replace("-", ""), name)
-    if found not in WORLDS:
-        raise ValueError(f"there is no world {name!r}; there are {', '.join(short)}.")
-    return found
 
 
 def actions_of(world: str) -> tuple[int, Tensor | None, Tensor | None]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pluralign.data import Comparisons, write
 from pluralign.data.options import Options, Segments
+from pluralign.lab.beds import world_named
 from pluralign.lab.episodes import QUALITY, Episodes, collect, joined, write_minari
 from pluralign.policies import Policy
 from pluralign.policies.learners.ppo import PPO
@@ -258,17 +259,3 @@ def truth(people: Raters, data: Comparisons, names: tuple[str, ...]) -> pd.DataF
     taste = people.taste
     columns = names if taste.shape[1] == len(names) else (*names, *(f"{name}^2" for name in names))
     return pd.DataFrame(found | {name: taste[:, f].numpy() for f, name in enumerate(columns)})
-
-
-def world_named(name: str) -> str:
-    """The id of a world by its short name: cheetah is pluralign/Cheetah-v0, maze is pluralign/PointMaze-v0."""
-    try:
-        from pluralign_envs.catalogue import WORLDS
-    except ImportError as problem:
-        raise ImportError(f"worlds need more packages ({problem}); install the extra `control`.") from problem
-    short = {id.removeprefix("pluralign/").removesuffix("-v0").lower(): id for id in WORLDS}
-    short |= {"maze": "pluralign/PointMaze-v0", "navigation": "pluralign/Crowd-v0"}
-    found = short.get(name.lower().replace("-", ""), name)
-    if found not in WORLDS:
-        raise ValueError(f"there is no world {name!r}; there are {', '.join(short)}.")
-    return found

@@ -8,7 +8,8 @@ import torch
 
 from pluralign.cli import main
 from pluralign.data import Comparisons, Items, Segments, write
-from pluralign.lab.optimise import actions_of, optimise, world_named
+from pluralign.lab.beds import world_named
+from pluralign.lab.optimise import actions_of, optimise
 from pluralign.policies import load_policy
 
 

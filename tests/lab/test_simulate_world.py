@@ -9,8 +9,9 @@ import torch
 
 import pluralign
 from pluralign.cli import main
+from pluralign.lab.beds import world_named
 from pluralign.lab.episodes import Episodes, collect, joined, read_minari, write_minari
-from pluralign.lab.simulate_world import SimulateWorld, scales, wishes, world_named
+from pluralign.lab.simulate_world import SimulateWorld, scales, wishes
 from pluralign.policies.learners.ppo import PPO
 from pluralign.raters import CURVED, PRESETS, preset, read_population
 
@@ -216,7 +217,7 @@ def test_costs_are_what_people_want_less_of(made):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("simulate moon --out x", "there is no world 'moon'; there are pointmaze, pointmazelarge, "),
+        ("simulate moon --out x", "there is no world 'moon'; there are maze, large-maze, "),
         ("simulate maze --out x --quality good", "`quality` must be one of random, medium, expert, mixed, got 'good'"),
         ("simulate maze --out x --questions odd", "`questions` must be one of uniform, high-contrast"),
         ("simulate maze --out x --raters 0", "`raters` must be 1 or more, got 0"),
