@@ -164,7 +164,7 @@ def write_report(folder: str | Path) -> Path:
         figure(
             _frontier(told),
             "Every policy by the mean over people and by its worst-off tenth, 1 for everybody's own best policy. Small "
-            "dots are lotteries over the policies trained for single camps and voices. First seed.",
+            "dots are lotteries over the policies of single camps and voices. First seed.",
         ),
     )
     report.section("What was heard", *_heard(told))
@@ -172,7 +172,8 @@ def write_report(folder: str | Path) -> Path:
         "Learning curves",
         figure(
             _curves(told),
-            "What a step pays while a policy trains, in utils of whom it trains for. First seed.",
+            "What a step pays while a policy trains, in utils of whom it trains for; the personalised one counts every taste "
+            "in units of its own spread. First seed.",
         ),
     )
     report.section("What was run", *_run(told))
@@ -267,7 +268,7 @@ def _frontier(told: dict[str, Any]) -> Any:
     }
     kept = ~np.isnan(rows["pooled"])
     gain = {name: torch.from_numpy(1 - row[kept]) for name, row in rows.items()}
-    corners = torch.stack([g for name, g in gain.items() if name.split()[0] in ("camp", "voice")])
+    corners = torch.stack([g for name, g in gain.items() if name.split()[0] in ("camp", "voice", "personal")])
     generator = Streams.of(0)("mixtures")
     weight = -torch.rand(MIXTURES, len(corners), generator=generator, dtype=torch.float64).log()
     # Half of the lotteries are between two policies alone: there the edge runs.
@@ -276,7 +277,7 @@ def _frontier(told: dict[str, Any]) -> Any:
     mixed = (weight / weight.sum(1, keepdim=True)) @ corners
     at: Callable[[Tensor], tuple[Any, Any]] = lambda x: (x.mean(-1), worst_decile(x))
     ax.scatter(*at(mixed), 7, color=GREY, alpha=0.6, linewidths=0, label="lotteries over these")
-    ax.scatter(*at(corners), 30, facecolors="none", edgecolors=INK, label="trained for one camp or voice")
+    ax.scatter(*at(corners), 30, facecolors="none", edgecolors=INK, label="for one camp or voice")
     for policy, words in shown_policies(told).items():
         ax.scatter(*at(gain[policy]), 90, marker=_style(policy)[1], color="#0b6e4f", label=words, zorder=4)
     ax.scatter([1], [1], 60, marker="+", color=INK)

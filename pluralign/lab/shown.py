@@ -33,7 +33,7 @@ def collect(bed: Bed, learner: PPO, count: int, streams: Streams) -> Shown:
     assumed: the standard deviation of the sums over these segments.
 
     Raises:
-        ValueError: no two segments differ in some goal.
+        ValueError: no two segments differ in some goal or cost.
     """
     from pluralign_envs import make_world
 
@@ -58,7 +58,7 @@ def collect(bed: Bed, learner: PPO, count: int, streams: Streams) -> Shown:
     segments = Segments(torch.cat(parts).float(), ids=ids, names=names)
     scale = segments.factors.double().sum(1).std(0)
     for name, size in zip(names, scale.tolist()):
-        if name in bed.goals and not size > 0:
+        if name in (*bed.goals, *bed.costs) and not size > 0:
             raise ValueError(
                 f"no two of {count} segments differ in {name}; show more of them, or train longer."
             )
@@ -86,9 +86,10 @@ def windows(seen: Segments, count: int, steps: int, seed: int) -> Float[Tensor, 
 
 def signed(bed: Bed, scale: Float[Tensor, " F"]) -> dict[str, float]:
     """Every factor with its scale, as `preset` wants it: negative for costs; what nobody minds counts for nothing."""
-    size = scale.clamp_min(1e-9).tolist()
+    # What nobody minds may never have been seen to differ, and then its spread is no scale.
     return {
-        name: value * (sign or -NOBODY) for (name, sign), value in zip(bed.signs().items(), size, strict=True)
+        name: sign * value if sign else -NOBODY * max(value, 1.0)
+        for (name, sign), value in zip(bed.signs().items(), scale.tolist(), strict=True)
     }
 
 

@@ -168,6 +168,8 @@ def test_drifting_people_are_judged_as_they_are_in_the_end():
 def test_signed_scales():
     found = signed(bed("cheetah"), torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]).double())
     assert found == {"speed": 1, "power": -2, "height": 3, "upright": -4 * NOBODY, "bounce": -5}
+    never_seen = signed(bed("crowd"), torch.tensor([1.0, 1e-12, 1.0, 1.0, 1.0]).double())
+    assert never_seen["arrival"] == -NOBODY
 
 
 def test_the_share_of_the_first_camp():
