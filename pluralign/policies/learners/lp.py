@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pluralign.policies.learners.tabular import Table, TabularPolicy
+from pluralign.policies.learners.tabular import TabularPolicy
+from pluralign.tabular.programme import flow
+from pluralign.tabular.table import Table
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,11 @@ def maxmin_value(
     # Scaled so that the answer is about one, whatever the unit of the rewards.
     size = float((rewards.double().abs().amax((0, 1)) * factor).max()) or 1.0
     gain = (rewards.double() * factor).reshape(-1, voices).numpy() / size
-    leaves = np.repeat(np.eye(states), actions, axis=1)
-    arrives = table.discount * table.transition.reshape(-1, states).numpy().T
-    flow = csr_array(np.concatenate([leaves - arrives, np.zeros((states, 1))], 1))
     found = linprog(  # type: ignore[call-overload]
         np.append(np.zeros(states * actions), -1.0),
         A_ub=hstack([csr_array(-gain.T), csr_array(np.ones((voices, 1)))]),
         b_ub=-(shift * factor).numpy() / size,
-        A_eq=flow,
+        A_eq=hstack([flow(table), csr_array((states, 1))]),
         b_eq=table.start.numpy(),
         bounds=[(0, None)] * (states * actions) + [(None, None)],
         method="highs",
