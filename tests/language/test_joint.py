@@ -22,7 +22,7 @@ from pluralign.language.once import pieces_of
 from pluralign.language.text_belief import load_text_belief
 from pluralign.language.tiny import tiny_world, write_tiny_backbone
 
-WORLD = tiny_world(prompts=50, answers=4, raters=30, per_rater=40, sharpness=1.5)
+WORLD = tiny_world(prompts=60, answers=4, raters=40, per_rater=40, sharpness=1.0)
 CAMPS = pluralign.Camps(groups=2, restarts=1)
 
 
@@ -54,7 +54,7 @@ def tuned(body, split):
 
 
 def test_tuning_predicts_new_texts_better_than_the_backbone_as_it_came(body, split):
-    tuned = Joint("full", rounds=3).fit(CAMPS, body, split[0], *texts_of(split[0]))
+    tuned = Joint("full", rounds=2).fit(CAMPS, body, split[0], *texts_of(split[0]))
     frozen = Joint("none").fit(CAMPS, body, split[0], *texts_of(split[0]))
     gain = log_loss(frozen, split[1]) - log_loss(tuned, split[1])
     assert gain.mean() > 2 * gain.std() / len(gain) ** 0.5
