@@ -5,8 +5,9 @@
    E_q[ log p(answer given u(x; z)) ]: by Fisher's identity that of the marginal likelihood at this point. A step takes
    all answers about some prompts, encodes each of their texts once, and gathers.
 
-The round that predicts held-out answers best is kept. The first one is the backbone as it came, so that training which
-does not help is not used.
+The round that predicts answers about held-out prompts best is kept: texts that were trained on are predicted better by a
+backbone that has learnt them by heart, too. The first one is the backbone as it came, so that training which does not
+help is not used.
 """
 
 import copy
@@ -88,7 +89,7 @@ class Joint:
             data: options are N texts; their embeddings, if any, are not looked at.
             prompts, answers: of the N texts.
             seed: of everything.
-            held: answers to judge rounds by; by default a part of `data`.
+            held: answers to judge rounds by; by default those about a fifth of the prompts.
             progress: show a bar.
         """
         streams = Streams.of(seed)
@@ -97,11 +98,11 @@ class Joint:
                 population, utility=dataclasses.replace(population.utility, identity=False)
             )
         pieces = pieces_of(backbone, prompts, answers)
-        kept, judge = (data, held) if held is not None else hold_out(data, streams.below("joint"), share=0.15)
+        groups, length = prompt_of(data, pieces), torch.tensor([len(one) for one in pieces])
+        kept, judge = (data, held) if held is not None else apart(data, groups, streams)
         body = self._prepared(backbone, streams)
         moving = [p for p in body.model.parameters() if p.requires_grad] if self.tune != "none" else []
         optimiser = torch.optim.AdamW(moving, lr=self.rate, weight_decay=self.decay) if moving else None
-        groups, length = prompt_of(data, pieces), torch.tensor([len(one) for one in pieces])
         curve, tokens, pairs, best, since = [], 0, 0, float("inf"), 0
         stored = [p.detach().clone() for p in moving]
         bar = tqdm(
@@ -203,6 +204,18 @@ def prompt_of(data: Comparisons, pieces: Sequence[Pieces]) -> Int[Tensor, " N"]:
     first, other = data.slate[:, 0], data.slate[:, 1]
     # A text goes with the smallest text it was compared with: one step towards the connected part, and cheap.
     return number.scatter_reduce(0, torch.maximum(first, other), torch.minimum(first, other), "amin")
+
+
+def apart(
+    data: Comparisons, group: Int[Tensor, " N"], streams: Streams, share: float = 0.2
+) -> tuple[Comparisons, Comparisons]:
+    """Answers to train on, and those about a share of the prompts; where prompts are few, a share of every rater's answers."""
+    met = torch.unique(group[data.slate[:, 0]])
+    if len(met) < 5:
+        return hold_out(data, streams.below("joint"), share=share)
+    order = met[torch.randperm(len(met), generator=streams("prompts apart"))]
+    out = torch.isin(group[data.slate[:, 0]], order[: round(share * len(met))])
+    return data.take(~out), data.take(out)
 
 
 def steps(
