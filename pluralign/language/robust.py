@@ -22,7 +22,7 @@ from pluralign.language.likelihood import answer_log_probs
 from pluralign.language.once import Pieces
 from pluralign.streams import Seed, Streams
 
-Loss = Callable[[Float[Tensor, "*b 2"], Float[Tensor, "*b"]], Float[Tensor, "*b"]]
+Loss = Callable[[Tensor, Tensor], Tensor]  # of log-ratios (..., 2) and shares of the first (...)
 
 
 def reweighed(weight: Float[Tensor, " G"], loss: Float[Tensor, " G"], rate: float) -> Float[Tensor, " G"]:
