@@ -73,7 +73,7 @@ class GroupRobust:
 
     Attributes:
         scale: beta of DPO, utils per nat.
-        loss: of log-ratios, two for each answer, and the share of the first; by default DPO's.
+        loss: of log-ratios (*b, 2) and the share of the first (*b); by default DPO's.
         pace: of the camps' weights per step; 0 keeps them at the camps' shares, the plain method.
         updates, batch, rate: of AdamW; batch in answers.
         least: (G,) loss of each camp's own best policy, to weigh regrets; None weighs losses.
