@@ -16,7 +16,7 @@ from pluralign.policies.pessimist import Pessimist
 from pluralign.population.camps import Camps
 from pluralign.population.ensemble import Ensemble
 from pluralign.population.pooled import Pooled
-from pluralign.raters import CampPeople, GaussianPeople, TurningPeople
+from pluralign.raters import CampPeople, ChangingPeople, GaussianPeople, Swing
 from pluralign.rewards.transforms import relative_gain
 
 WORLD = "pluralign/PointMaze-v0"
@@ -118,7 +118,9 @@ def test_later_questions_are_about_what_policies_do(maze, people, once):
     "crowd",
     [
         GaussianPeople((0.5, 0.5, -0.02), ((1.0, -0.9, 0.0), (-0.9, 1.0, 0.0), (0.0, 0.0, 0.0))),
-        TurningPeople(CampPeople(TASTES, (0.5, 0.5)), ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0))),
+        ChangingPeople(
+            CampPeople(TASTES, (0.5, 0.5)), (Swing(((0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0))),)
+        ),
     ],
     ids=["continuum", "turning"],
 )

@@ -162,7 +162,8 @@ def test_any_population_answers_about_any_world(population):
 def test_drifting_people_are_judged_as_they_are_in_the_end():
     settings = Experiment("ant", population="drifting", people=6, asked=100)
     people = answers_of(settings, some("ant"), 0)[0]
-    assert torch.allclose(wanted(settings, people), people.towards.double())
+    assert torch.equal(wanted(settings, people), people.at(100).taste.double())
+    assert not torch.allclose(wanted(settings, people), people.taste.double())
 
 
 def test_signed_scales():

@@ -91,7 +91,7 @@ def test_a_step_that_did_not_happen_is_no_part_of_an_episode():
 
 @pytest.mark.parametrize(
     ("limit", "message"),
-    [(-4.0, "unstable in the first step of nearly every"), (-1.9, r"unstable in \d+ of 320 steps, too many")],
+    [(-4.0, "unstable in the first step of nearly every"), (-1.7, r"unstable in \d+ of 320 steps, too many")],
 )
 def test_a_world_that_hardly_ever_works_is_one_sentence(limit, message):
     with pytest.raises(ValueError, match=message) as caught:
