@@ -2,18 +2,15 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pluralign.data.options import Segments
-from pluralign.policies.learner import Learner, Policy, Progress, Start, checked_weight
+from pluralign.policies.learner import Progress
 from pluralign.policies.learners.actor import Actor, rectified
-from pluralign.policies.learners.network import PersonalNetwork
 from pluralign.policies.learners.offline import (
-    asked_of,
+    Offline,
     counted_loss,
     frozen,
     imitation_loss,
@@ -22,14 +19,12 @@ from pluralign.policies.learners.offline import (
     steps_of,
     told_every,
 )
-from pluralign.population.voices import Voices
-from pluralign.rewards.transforms import Gauge
-from pluralign.streams import Seed, Streams
+from pluralign.streams import Streams
 from pluralign.utility import Worth
 
 
 @dataclass(frozen=True)
-class IQL:
+class IQL(Offline):
     """Never asks what an action that nobody took is worth: V is an upper expectile of the worth of actions taken, Q
     looks one step ahead to V, and the policy imitates actions in proportion to exp(sharpness * advantage), advantages
     in units of their spread.
@@ -47,10 +42,6 @@ class IQL:
     taste as input and drawn anew for each step, as in Poddar et al. (VPL), NeurIPS 2024.
     """
 
-    data: Segments
-    simulator: Learner | None = None
-    discount: float = 0.97
-    actions: int = 0
     expectile: float = 0.7
     sharpness: float = 2.0
     updates: int = 5000
@@ -64,50 +55,6 @@ class IQL:
             raise ValueError(f"`expectile` must be in [0.5, 1), got {self.expectile}; 0.7 is usual.")
         if not 0 <= self.discount < 1:
             raise ValueError(f"`discount` must be in [0, 1), got {self.discount}; give 0.99, not a horizon.")
-
-    def improve(
-        self,
-        voices: Voices,
-        weight: Float[Tensor, " G"],
-        *,
-        seed: Seed = 0,
-        start: Start = None,
-        progress: Progress | None = None,
-    ) -> Actor:
-        """The policy that the data support for the weighted sum of the voices; `start` is not needed."""
-        del start
-        z = voices.mixed(checked_weight(weight, voices).to(voices.z))
-        return self._train(voices.worth, z[None].double(), torch.zeros(1, 0), Streams.of(seed), progress)
-
-    def personalise(
-        self,
-        worth: Worth,
-        tastes: Float[Tensor, "K Z"],
-        *,
-        seed: Seed = 0,
-        start: Start = None,
-        progress: Progress | None = None,
-    ) -> PersonalNetwork:
-        """One network for all tastes, each paid in units of its own spread over the steps of the data."""
-        del start
-        rows = self.data.factors if self.data.mask is None else self.data.factors[self.data.mask]
-        gauge = Gauge.of(worth, rows.flatten(0, -2))
-        unit, told = gauge.unit(tastes).float().double(), gauge.direction(tastes).float()
-        actor = self._train(worth, unit, told, Streams.of(seed), progress)
-        return PersonalNetwork(dataclasses.replace(actor, taste=torch.zeros(told.shape[1])), gauge)
-
-    def returns(self, policy: Policy, voices: Voices, *, seed: Seed = 0) -> Float[Tensor, "E G"]:
-        """(E, G) as the simulator finds them."""
-        return asked_of(self.simulator, self).returns(policy, voices, seed=seed)
-
-    def random(self) -> Policy:
-        """The simulator's random policy."""
-        return asked_of(self.simulator, self).random()
-
-    def rollout(self, policy: Policy, episodes: int, *, seed: Seed = 0) -> Segments:
-        """Episodes of the simulator."""
-        simulator: Any = asked_of(self.simulator, self)
-        return simulator.rollout(policy, episodes, seed=seed)
 
     def _train(
         self,

@@ -1,6 +1,8 @@
 """Recorded steps as a learner without a simulator needs them, and small networks trained on them."""
 
+import dataclasses
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -8,10 +10,93 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pluralign.data.options import Segments
-from pluralign.policies.learner import Learner, Progress
+from pluralign.policies.learner import Learner, Policy, Progress, Start, checked_weight
 from pluralign.policies.learners.actor import Actor, Layers
 from pluralign.policies.learners.episodes import reading
+from pluralign.policies.learners.network import PersonalNetwork
+from pluralign.population.voices import Voices
+from pluralign.rewards.transforms import Gauge
+from pluralign.streams import Seed, Streams
 from pluralign.utility import Worth
+
+
+@dataclass(frozen=True)
+class Offline:
+    """A learner from recorded segments: says what to train for, and asks a simulator for everything but training.
+
+    Attributes:
+        data: segments with observations and actions. simulator: a learner whose episodes judge policies; None: none are judged.
+        discount: of the returns. actions: how many there are to choose from; 0 where they are numbers.
+    """
+
+    data: Segments
+    simulator: Learner | None = None
+    discount: float = 0.97
+    actions: int = 0
+
+    def improve(
+        self,
+        voices: Voices,
+        weight: Float[Tensor, " G"],
+        *,
+        seed: Seed = 0,
+        start: Start = None,
+        progress: Progress | None = None,
+    ) -> Actor:
+        """The policy that the data support for the weighted sum of the voices; `start` is not needed."""
+        del start
+        z = voices.mixed(checked_weight(weight, voices).to(voices.z))
+        return self._train(voices.worth, z[None].double(), torch.zeros(1, 0), Streams.of(seed), progress)
+
+    def personalise(
+        self,
+        worth: Worth,
+        tastes: Float[Tensor, "K Z"],
+        *,
+        seed: Seed = 0,
+        start: Start = None,
+        progress: Progress | None = None,
+    ) -> PersonalNetwork:
+        """One network for all tastes, each paid in units of its own spread over the steps of the data."""
+        del start
+        rows = self.data.factors if self.data.mask is None else self.data.factors[self.data.mask]
+        gauge = Gauge.of(worth, rows.flatten(0, -2))
+        unit, told = gauge.unit(tastes).float().double(), gauge.direction(tastes).float()
+        actor = self._train(worth, unit, told, Streams.of(seed), progress)
+        return PersonalNetwork(dataclasses.replace(actor, taste=torch.zeros(told.shape[1])), gauge)
+
+    def returns(self, policy: Policy, voices: Voices, *, seed: Seed = 0) -> Float[Tensor, "E G"]:
+        """(E, G) as the simulator finds them."""
+        return self._asked.returns(policy, voices, seed=seed)
+
+    def random(self) -> Policy:
+        """The simulator's random policy."""
+        return self._asked.random()
+
+    def rollout(self, policy: Policy, episodes: int, *, seed: Seed = 0) -> Segments:
+        """Episodes of the simulator."""
+        return self._asked.rollout(policy, episodes, seed=seed)
+
+    @property
+    def _asked(self) -> Any:
+        """The simulator, where there is one."""
+        if self.simulator is None:
+            raise ValueError(
+                f"{type(self).__name__} learns from data and has no simulator to try policies in; give "
+                "simulator=PPO(world), whose episodes then judge them."
+            )
+        return self.simulator
+
+    def _train(
+        self,
+        worth: Worth,
+        z: Float[Tensor, "K Z"],
+        told: Float[Tensor, "K Q"],
+        streams: Streams,
+        progress: Progress | None,
+    ) -> Actor:
+        """A policy for K tastes `z`, of which the network is told `told`."""
+        raise NotImplementedError
 
 
 class Steps(NamedTuple):
@@ -39,7 +124,7 @@ def steps_of(data: Segments, worth: Worth, discount: float, actions: int) -> tup
     """The steps, and an actor without layers that knows how to read and to act as they do.
 
     A segment that is shorter than the longest is one whose episode ended; the longest ones are cut off, and what
-    would have come after their last step is unknown.
+    came after their last step is known where the segments say what they reached.
 
     Args:
         actions: how many there are to choose from; 0 where they are numbers, whose range is that of the data.
@@ -56,6 +141,9 @@ def steps_of(data: Segments, worth: Worth, discount: float, actions: int) -> tup
     length = there.sum(1)
     last = torch.arange(longest) == (length - 1)[:, None]
     after = torch.cat([read[:, 1:], read[:, -1:]], 1)
+    told = data.reached is not None
+    if data.reached is not None:
+        after[last] = ((data.reached - centre) / scale).float()
     basis = worth.steps(data.factors).double() * there[..., None]
     ahead, total = torch.zeros_like(basis), torch.zeros_like(basis[:, 0])
     for t in reversed(range(longest)):
@@ -78,7 +166,7 @@ def steps_of(data: Segments, worth: Worth, discount: float, actions: int) -> tup
         ahead[there],
         where[there],
         ends[there],
-        (ends | ~last)[there],
+        (ends | ~last | told)[there],
     )
     return steps, Actor((), centre.float(), scale.float(), low, high)
 
@@ -120,17 +208,3 @@ def told_every(count: int, progress: Progress | None) -> Callable[[int], Any]:
             progress(count)
 
     return tell
-
-
-def asked_of(simulator: Learner | None, learner: object) -> Learner:
-    """The simulator, where there is one.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if simulator is None:
-        raise ValueError(
-            f"{type(learner).__name__} learns from data and has no simulator to try policies in; give "
-            "simulator=PPO(world), whose episodes then judge them."
-        )
-    return simulator
