@@ -222,3 +222,9 @@ def test_sentences():
         "x.csv: No such file or directory."
     )
     assert "memory" in sentence(MemoryError())
+
+
+@pytest.mark.parametrize("verb", ["simulate", "experiment"])
+def test_a_world_is_named_once(verb, capsys):
+    assert main([verb, "cheetah", "--help"]) == 0
+    assert "--world" not in capsys.readouterr().out

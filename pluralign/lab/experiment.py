@@ -88,8 +88,10 @@ class Experiment:
                 raise ValueError(f"`{name}` must be at least {least}, got {getattr(self, name)}.")
         if self.people < 2:
             raise ValueError("`people` must be at least 2, so that there is somebody to disagree.")
-        if not self.training > 0:
-            raise ValueError(f"`training` must be positive, got {self.training}; 1 is the usual length.")
+        if not 0 < self.training <= 100:
+            raise ValueError(
+                f"`training` must be positive, and 100 at most, got {self.training}; it is a part of the usual steps, 1."
+            )
         if self.population not in PRESETS:
             raise ValueError(f"there is no population {self.population!r}; there are {', '.join(PRESETS)}.")
         if self.share is not None and (self.population != "two-camps" or not 0 < self.share < 1):
