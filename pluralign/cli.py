@@ -32,7 +32,7 @@ Usage: pluralign VERB ...         (pluralign VERB --help tells more)
   starc A B --env ID          how far rewards are apart, and what optimising one for the other costs
   optimise METHOD FOLDER      a policy from answers about segments: without a reward (cpl, dpo) or offline (iql, bc)
   report RUN                  build report.html again from the tables of a run
-  list KIND                   populations, recipes, rules, utilities, raters, worlds
+  list KIND                   populations, recipes, rules, utilities, raters, worlds, welfare, methods
 
 A FOLDER of answers holds comparisons.csv (rater_id, item_a, item_b, label = share of item_a) and items.csv (item_id,
 features or text). Every run writes a folder with config.json, metrics.jsonl, versions.txt and report.html; a stopped
@@ -501,7 +501,9 @@ def _report(words: list[str]) -> None:
 
 def _list(words: list[str]) -> None:
     parser = _parser("list", "What there is to choose from.")
-    parser.add_argument("kind", help="populations, recipes, rules, utilities, raters (or people) or worlds")
+    parser.add_argument(
+        "kind", help="populations, recipes, rules, utilities, raters (or people), worlds, welfare or methods"
+    )
     given = parser.parse_args(words)
     from pluralign.lab.listing import listing
 

@@ -53,7 +53,7 @@ class Experiment:
         world: which; `pluralign list worlds` shows their factors.
         population: who disagrees, and how; one of the presets that `pluralign list people` shows.
         model: a population model or a recipe, that explains the answers.
-        welfare: what the lottery that serves all people is best at; such as mean, maxmin, nash, cvar.
+        welfare: what the lottery that serves all people is best at; one that `pluralign list welfare` shows.
         people: raters. asked: pairs of segments that each of them compares.
         segments: pieces of trajectory to choose pairs from.
         share: of the people in the first of two camps, for "two-camps"; half by default.
