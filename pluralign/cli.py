@@ -30,9 +30,9 @@ Usage: pluralign VERB ...         (pluralign VERB --help tells more)
   evaluate RUN FOLDER         how well a fitted model predicts a folder of answers
   adapt RUN FOLDER            what a few answers say of raters the model never met
   starc A B --env ID          how far rewards are apart, and what optimising one for the other costs
-  optimise METHOD FOLDER      a policy straight from answers about segments, without a reward
+  optimise METHOD FOLDER      a policy from answers about segments: without a reward (cpl, dpo) or offline (iql, bc)
   report RUN                  build report.html again from the tables of a run
-  list KIND                   populations, recipes, rules, utilities, raters, worlds
+  list KIND                   populations, recipes, rules, utilities, raters, worlds, welfare, methods
 
 A FOLDER of answers holds comparisons.csv (rater_id, item_a, item_b, label = share of item_a) and items.csv (item_id,
 features or text). Every run writes a folder with config.json, metrics.jsonl, versions.txt and report.html; a stopped
@@ -181,7 +181,9 @@ def _simulate(words: list[str]) -> None:
     from pluralign.lab.simulate_world import SimulateWorld
 
     parser.add_argument("world", help="for example maze, cheetah or reacher")
-    add_settings(parser, SimulateWorld(words[0]), "people, questions and what they are shown")
+    add_settings(
+        parser, SimulateWorld(words[0]), "people, questions and what they are shown", without=("world",)
+    )
     given = parser.parse_args(words)
     world = SimulateWorld(**{"world": words[0], **settings_of(SimulateWorld, given)})
     _, data = world.write(given.out)
@@ -425,10 +427,11 @@ def _starc(words: list[str]) -> None:
 def _optimise(words: list[str]) -> None:
     parser = _parser(
         "optimise",
-        "Learn a policy from the answers in FOLDER, without a reward, and save it; the options must be segments with "
-        "observations and actions. Methods: cpl, dpo, ipo, slic, rso, f_dpo, rpo, robust_dpo, irepo.",
+        "Learn a policy from the answers in FOLDER and save it; the options must be segments with observations and "
+        "actions. Without a reward: cpl, dpo, ipo, slic, rso, f_dpo, rpo, robust_dpo, irepo. By a reward and recorded "
+        "steps: iql, bc. `pluralign optimise METHOD --help` shows its settings.",
     )
-    parser.add_argument("method", help="for example cpl")
+    parser.add_argument("method", help="for example cpl or iql")
     parser.add_argument("folder", type=Path, help="a folder of answers about segments")
     _common(parser, out="the run folder (default: runs/optimise-METHOD-NAME)")
     parser.add_argument("--env", metavar="ID", help="play and judge the policy in this world")
@@ -437,16 +440,21 @@ def _optimise(words: list[str]) -> None:
         metavar="NAME",
         help="tell the policy whom it serves, by this population (default: nobody)",
     )
+    parser.add_argument(
+        "--welfare",
+        metavar="NAME",
+        help="of iql and bc: one lottery for all, for example maxmin (default: none)",
+    )
     parser.add_argument("--episodes", type=int, default=64, help="to judge by (default: 64)")
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    from pluralign.lab.optimise import OFFLINE, optimise
     from pluralign.lab.settings import add_settings, settings_of
     from pluralign.policies.direct import Direct
 
-    add_settings(parser, Direct(), "training", without=("method",))
+    base: Any = OFFLINE.get(words[0] if words else "", Direct)
+    add_settings(parser, base, "training", without=("method", "actions"))
     given = parser.parse_args(words)
-    from pluralign.lab.optimise import optimise
-
-    settings = {k: v for k, v in settings_of(Direct, given).items() if k != "method"}
+    settings = {k: v for k, v in settings_of(base, given).items() if k != "method"}
     out = given.out or Path("runs") / f"optimise-{given.method}-{given.folder.resolve().name}"
     made = optimise(
         given.method,
@@ -455,6 +463,7 @@ def _optimise(words: list[str]) -> None:
         settings,
         env=given.env,
         population=given.population,
+        welfare=given.welfare,
         episodes=given.episodes,
         seed=given.seed,
         overwrite=given.overwrite,
@@ -492,7 +501,9 @@ def _report(words: list[str]) -> None:
 
 def _list(words: list[str]) -> None:
     parser = _parser("list", "What there is to choose from.")
-    parser.add_argument("kind", help="populations, recipes, rules, utilities, raters (or people) or worlds")
+    parser.add_argument(
+        "kind", help="populations, recipes, rules, utilities, raters (or people), worlds, welfare or methods"
+    )
     given = parser.parse_args(words)
     from pluralign.lab.listing import listing
 
@@ -533,7 +544,7 @@ def _experiment(words: list[str]) -> None:
     }
     kind: Any = Maze if own else Experiment
     _common(parser, out=f"the run folder (default: runs/{words[0]})")
-    add_settings(parser, kind, "settings of the experiment")
+    add_settings(parser, kind, "settings of the experiment", without=("world",))
     if own:
         more = parser.add_argument_group("like any other world")
         for name in ("population", "model", "welfare"):

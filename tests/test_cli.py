@@ -222,3 +222,18 @@ def test_sentences():
         "x.csv: No such file or directory."
     )
     assert "memory" in sentence(MemoryError())
+
+
+@pytest.mark.parametrize("verb", ["simulate", "experiment"])
+def test_a_world_is_named_once(verb, capsys):
+    assert main([verb, "cheetah", "--help"]) == 0
+    assert "--world" not in capsys.readouterr().out
+
+
+def test_ways_to_be_fair_and_to_optimise_are_listed(capsys):
+    from pluralign.policies.direct import METHODS
+    from pluralign.policies.registry import WELFARE
+
+    for kind, names in (("welfare", WELFARE), ("methods", [*METHODS, "iql", "bc"])):
+        assert main(["list", kind]) == 0
+        assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(names)

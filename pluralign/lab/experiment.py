@@ -53,7 +53,7 @@ class Experiment:
         world: which; `pluralign list worlds` shows their factors.
         population: who disagrees, and how; one of the presets that `pluralign list people` shows.
         model: a population model or a recipe, that explains the answers.
-        welfare: what the lottery that serves all people is best at; such as mean, maxmin, nash, cvar.
+        welfare: what the lottery that serves all people is best at; one that `pluralign list welfare` shows.
         people: raters. asked: pairs of segments that each of them compares.
         segments: pieces of trajectory to choose pairs from.
         share: of the people in the first of two camps, for "two-camps"; half by default.
@@ -88,8 +88,10 @@ class Experiment:
                 raise ValueError(f"`{name}` must be at least {least}, got {getattr(self, name)}.")
         if self.people < 2:
             raise ValueError("`people` must be at least 2, so that there is somebody to disagree.")
-        if not self.training > 0:
-            raise ValueError(f"`training` must be positive, got {self.training}; 1 is the usual length.")
+        if not 0 < self.training <= 100:
+            raise ValueError(
+                f"`training` must be positive, and 100 at most, got {self.training}; it is a part of the usual steps, 1."
+            )
         if self.population not in PRESETS:
             raise ValueError(f"there is no population {self.population!r}; there are {', '.join(PRESETS)}.")
         if self.share is not None and (self.population != "two-camps" or not 0 < self.share < 1):

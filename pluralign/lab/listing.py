@@ -4,7 +4,7 @@ import importlib.util
 import inspect
 from typing import Any
 
-KINDS = ("populations", "recipes", "rules", "utilities", "raters", "people", "worlds")
+KINDS = ("populations", "recipes", "rules", "utilities", "raters", "people", "worlds", "welfare", "methods")
 
 
 def listing(kind: str) -> list[tuple[str, str]]:
@@ -71,6 +71,30 @@ def _worlds() -> list[tuple[str, str]]:
     return [(name, f"{world.summary} Factors: {factors(world)}.") for name, world in WORLDS.items()]
 
 
+def _welfare() -> list[tuple[str, str]]:
+    from pluralign.policies.fair import Fair
+    from pluralign.policies.registry import WELFARE
+    from pluralign.rewards.welfare import EachOnce
+
+    def about(made: Any) -> str:
+        if not isinstance(made, Fair):
+            return _first(made)
+        if isinstance(made.welfare, EachOnce):
+            return "Every voice once: " + _first(made.welfare.welfare)
+        return _first(made.welfare)
+
+    return [(name, about(make())) for name, make in WELFARE.items()]
+
+
+def _methods() -> list[tuple[str, str]]:
+    from pluralign.lab.optimise import OFFLINE
+    from pluralign.policies.direct import METHODS
+
+    about = {True: "Without a reward, against a reference.", False: "Without a reward."}
+    direct = [(name, about[reference]) for name, (_, reference) in METHODS.items()]
+    return direct + [(name, _first(kind)) for name, kind in OFFLINE.items()]
+
+
 def _first(kind: Any) -> str:
     """The first paragraph of a docstring, on one line."""
     kind = kind if isinstance(kind, type) or inspect.isfunction(kind) else type(kind)
@@ -85,4 +109,6 @@ _FOUND = {
     "raters": _raters,
     "people": _raters,
     "worlds": _worlds,
+    "welfare": _welfare,
+    "methods": _methods,
 }

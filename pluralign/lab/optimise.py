@@ -1,4 +1,4 @@
-"""A policy straight from a folder of answers about segments, judged in a world where one is given."""
+"""A policy from a folder of answers about segments, directly or by offline learners; judged in a world if one is given."""
 
 import dataclasses
 import json
@@ -11,17 +11,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pluralign.data.options import Segments
 from pluralign.data.reading import read_folder
 from pluralign.lab.beds import world_named
+from pluralign.lab.episodes import read_minari
 from pluralign.lab.fitting import _training
 from pluralign.lab.leaderboard import fingerprint
 from pluralign.lab.naming import model_named, official
 from pluralign.lab.report import Report, code, folded, pairs, table
 from pluralign.lab.run import Run, read_config
-from pluralign.policies.direct import Direct, Served
+from pluralign.policies.direct import METHODS, Direct, Served
 from pluralign.policies.learner import Policy
+from pluralign.policies.learners.cloning import BC
+from pluralign.policies.learners.episodes import RandomPolicy
+from pluralign.policies.learners.iql import IQL
+from pluralign.policies.lottery import Lottery
+from pluralign.policies.personalised import Personalised
+from pluralign.policies.registry import optimiser
+from pluralign.population.belief import Belief
 from pluralign.population.pooled import Pooled
 
+OFFLINE: dict[str, type[IQL] | type[BC]] = {"iql": IQL, "bc": BC}
 MOST = 4  # people shown, where tastes are continuous
 
 
@@ -33,20 +43,26 @@ def optimise(
     *,
     env: str | None = None,
     population: str | None = None,
+    welfare: str | None = None,
     episodes: int = 64,
     seed: int = 0,
     overwrite: bool = False,
 ) -> Path:
     """Learn a policy from the training answers of a folder (all, where it has no split) and save it in `out`/policy.
 
+    Direct methods learn no reward. The offline learners first fit a population, save it in `out`/model, and learn from
+    the folder's whole episodes where it has them (`episodes/`), else from its segments.
+
     Args:
-        method: one of `pluralign.policies.direct.METHODS`.
+        method: one of `pluralign.policies.direct.METHODS`, or of OFFLINE.
         folder: of answers about segments with observations and actions, as `pluralign simulate WORLD` writes them.
         out: the run folder.
-        settings: fields of `Direct`.
+        settings: fields of `Direct`, `IQL` or `BC`.
         env: an id or short name of a world: its range of actions is used, and policies are played and judged there by what
             answers say of its factors, beside imitation and random actions.
         population: a name of `pluralign list populations`, for a policy that is told whom it serves; None: one for all.
+        welfare: a name of `pluralign list welfare`: one lottery for the voices of `population` (camps by default), by an
+            offline learner; the world tells what its policies bring.
         episodes: to judge by.
         seed: of everything.
         overwrite: put away another run.
@@ -54,18 +70,36 @@ def optimise(
     Raises:
         ValueError: the options are no such segments, or a name is unknown.
     """
-    learner = Direct(method, **dict(settings or {}))
+    settings = dict(settings or {})
+    if method not in METHODS and method not in OFFLINE:
+        raise ValueError(f"`method` must be one of {', '.join((*METHODS, *OFFLINE))}, got {method!r}.")
     world = None if env is None else world_named(env)
+    if welfare is not None:
+        optimiser(welfare)
+        if method not in OFFLINE or world is None:
+            raise ValueError("`welfare` needs returns: take iql or bc, and name a world with `--env`.")
+        population = population or "camps"
     people = None if population is None else official(population)
+    learner = Direct(method, **settings) if method in METHODS else None
     source = read_folder(folder)
     data, held = _training(source)
+    shown = data.options
+    if learner is None:
+        if (Path(folder) / "episodes").is_dir():
+            shown = read_minari(Path(folder) / "episodes").segments()
+        if not isinstance(shown, Segments) or shown.observation is None or shown.action is None:
+            raise ValueError(
+                f"{method} needs Segments with observations and actions; `pluralign simulate WORLD` makes them."
+            )
+        OFFLINE[method](shown, **settings)  # says what is wrong with settings before a run begins
     config = {
         "command": "optimise",
         "method": method,
         "folder": str(Path(folder).resolve()),
-        "settings": dict(settings or {}),
+        "settings": settings,
         "env": world,
         "population": people,
+        "welfare": welfare,
         "episodes": episodes,
         "seed": seed,
         "fingerprint": fingerprint(folder),
@@ -73,37 +107,45 @@ def optimise(
     run = Run.open(out, config, overwrite)
 
     def work(stage: Any) -> dict[str, Any]:
+        from pluralign.policies.learners.ppo import PPO
+
         start = time.perf_counter()
         actions, low, high = (None, None, None) if world is None else actions_of(world)
         belief = None if people is None else model_named(people).fit(data, seed, held=held)
-        served = learner.fit(data, belief, seed, actions=actions, low=low, high=high)
         shutil.rmtree(run.folder / "policy", ignore_errors=True)
-        served.save(run.folder / "policy")
+        copy = Direct(updates=0) if learner is None else dataclasses.replace(learner, updates=0)
+        if learner is not None:
+            served = learner.fit(data, belief, seed, actions=actions, low=low, high=high)
+            served.save(run.folder / "policy")
+            policies, diagnostics = _policies(served), dict(served.diagnostics)
+        else:
+            belief = Pooled().fit(data, seed, held=held) if belief is None else belief
+            shutil.rmtree(run.folder / "model", ignore_errors=True)
+            belief.save(run.folder / "model")
+            simulator = None if world is None else PPO(world, episodes=episodes)
+            assert isinstance(shown, Segments)
+            known = OFFLINE[method](shown, simulator, actions=actions or 0, **settings)
+            made, policies = _offline(known, belief, people is not None, welfare, seed)
+            made.save(run.folder / "policy")
+            diagnostics = {}
         facts: dict[str, Any] = {
             "seconds": time.perf_counter() - start,
             "answers": len(data),
             "raters": int((data.counts > 0).sum()),
-            "diagnostics": dict(served.diagnostics),
+            "diagnostics": diagnostics,
         }
-        for name, value in served.diagnostics.items():
+        for name, value in diagnostics.items():
             stage.record(name, value, group=method, seed=seed)
         if world is None:
             return facts
-        copied = dataclasses.replace(learner, updates=0).fit(
-            data, None, seed, actions=actions, low=low, high=high
-        )
         judge = belief if belief is not None else Pooled().fit(data, seed, held=held)
         voices = judge.voices(seed=seed)
         facts["voices"], facts["returns"] = list(voices.names), {}
-        from pluralign.policies.learners.ppo import PPO
-
-        simulator = PPO(world, episodes=episodes)
-        for name, policy in {
-            **_policies(served),
-            "imitation": copied.policy,
-            "random": simulator.random(),
-        }.items():
-            found = simulator.returns(policy, voices, seed=seed)
+        judging = PPO(world, episodes=episodes)
+        copied = copy.fit(data, None, seed, actions=actions, low=low, high=high).policy
+        for name, policy in {**policies, "imitation": copied, "random": judging.random()}.items():
+            lottery = policy if isinstance(policy, Lottery) else Lottery((policy,), torch.ones(1))
+            found = lottery.returns(judging, voices, seed=seed)
             mean, error = found.mean(0).tolist(), (found.std(0) / len(found) ** 0.5).tolist()
             facts["returns"][name] = list(zip(mean, error, strict=True))
             for voice, value, off in zip(voices.names, mean, error, strict=True):
@@ -134,6 +176,24 @@ def actions_of(world: str) -> tuple[int, Tensor | None, Tensor | None]:
         env.close()
 
 
+def _offline(
+    learner: IQL | BC, belief: Belief, told: bool, welfare: str | None, seed: int
+) -> tuple[Any, dict[str, Any]]:
+    """What was asked for, trained, and the policies in it that are to be judged, by name."""
+    voices = belief.voices(seed=seed)
+    if welfare is not None:
+        lottery = optimiser(welfare).optimise(learner, voices, seed=seed)
+        return lottery, {welfare: lottery}
+    if not told:
+        policy = learner.improve(voices, voices.weight, seed=seed)
+        return policy, {"everybody": policy}
+    # These learners have no use for a policy to begin with, so none is trained for that.
+    nobody = RandomPolicy(torch.zeros(1), torch.zeros(1))
+    personal = Personalised().optimise(learner, belief, seed=seed, start=nobody)
+    served = zip(voices.z, voices.weight.tolist(), strict=True)
+    return personal, {f"camp {g}: {share:.0%}": personal.of(z) for g, (z, share) in enumerate(served)}
+
+
 def _policies(served: Served) -> dict[str, Policy]:
     if served.shared or not hasattr(served.policy, "of"):
         lottery = served.lottery()
@@ -148,17 +208,25 @@ def _policies(served: Served) -> dict[str, Policy]:
 
 
 def write_report(run: str | Path) -> Path:
-    """report.html of a direct method, from the tables of the run."""
+    """report.html of a method, from the tables of the run."""
     run = Path(run)
     config = read_config(run)
     facts = json.loads((run / "stages" / "optimise" / "result.json").read_text("utf-8"))
     served = "one policy for all" if config["population"] is None else f"told apart by {config['population']}"
+    if config.get("welfare") is not None:
+        served = f"one lottery for all, {config['welfare']} over the voices of {config['population']}"
     report = Report(
         f"{config['method']} on {Path(config['folder']).name}",
         f"{facts['answers']:,} answers of {facts['raters']:,} raters, {served}, {facts['seconds']:.1f} seconds.",
     )
     found = facts.get("returns", {})
-    said = ["No reward was learned to train this policy; answers about segments are all it saw."]
+    said = [
+        "A reward was learned from the answers, and a policy from recorded steps alone; no simulator was used to train."
+        if config["method"] in OFFLINE and config.get("welfare") is None
+        else "A reward was learned from the answers, and policies from recorded steps; the world told what these bring."
+        if config["method"] in OFFLINE
+        else "No reward was learned to train this policy; answers about segments are all it saw."
+    ]
     if found:
         mine = [name for name in found if name not in ("imitation", "random")]
         ahead = sum(

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pluralign.lab.beds import world_named
 from pluralign.lab.report import Report, canvas, code, figure, folded, table
 from pluralign.lab.reward_files import Reward, read_rewards
 from pluralign.lab.run import Run, Stage, read_config
@@ -130,13 +131,14 @@ def find_world(name: str, cover: Cover, *, exact: bool, seed: int) -> tuple[Tabl
     """A world to compare in, and its name.
 
     Args:
-        name: a simulated world, of which steps are sampled, or its twin is taken where `exact`; "delivery"; or a .npz
+        name: a simulated world by its id or short name, of which steps are sampled, or its twin is taken where `exact`; "delivery"; or a .npz
             file with transition (S, A, S), start (S,), discount, and factors (S, A, F) if there are any.
     """
     if name == "delivery":
         return endless(delivery()), "the delivery grid"
     if name.endswith(".npz"):
         return _table_from(Path(name)), Path(name).stem
+    name = world_named(name)
     if not exact:
         return cover.sample(name, seed=seed), name
     from pluralign_envs import twin

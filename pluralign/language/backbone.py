@@ -1,11 +1,14 @@
 """Backbones: language models that turn a text into one vector, its hidden state."""
 
 import hashlib
+import socket
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
 from torch import Tensor
@@ -114,17 +117,31 @@ def load_backbone(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     kind = torch.bfloat16 if device.startswith("cuda") else torch.float32
     source = str(name)
+    asking = {} if Path(name).exists() or not _unreachable() else {"local_files_only": True}
     try:
         if (Path(name) / "adapter_config.json").is_file():
             model = _adapted(Path(name), kind)
         else:
-            model = transformers.AutoModel.from_pretrained(source, dtype=kind)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source)
+            model = transformers.AutoModel.from_pretrained(source, dtype=kind, **asking)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, **asking)
     except (OSError, ValueError, KeyError) as problem:
         raise ValueError(f"no backbone at {source!r}: {_why(Path(name), problem)}") from problem
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return wrapped(model.to(device).eval(), tokenizer, source, layer, pooling, longest, side, chat)
+
+
+def _unreachable() -> bool:
+    """Whether the hub's host has no address here, so that asking it, again and again, is in vain; a proxy may know it."""
+    from huggingface_hub import constants
+
+    if getproxies():
+        return False
+    try:
+        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
+    except OSError:
+        return True
+    return False
 
 
 def wrapped(

@@ -286,6 +286,7 @@ BAD = {
     "cheetah": ({"seeds": 0}, "`seeds` must be at least 1, got 0"),
     "walker": ({"share": 1.5}, "`share` must lie between 0 and 1"),
     "pusher": ({"training": 0.0}, "`training` must be positive"),
+    "large-maze": ({"training": 4000}, "a part of the usual steps"),
     "safety": ({"people": 1}, "`people` must be at least 2"),
 }
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+import pluralign
 from pluralign.cli import main
 from pluralign.data import Comparisons, Items, Segments, write
 from pluralign.lab.beds import world_named
 from pluralign.lab.optimise import actions_of, optimise
-from pluralign.policies import load_policy
+from pluralign.policies import load_policy, serve
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +89,30 @@ def test_bad_input(folder, tmp_path, capsys):
     assert main(["optimise", "cpl", str(items), "--out", str(tmp_path / "b")]) == 2
     assert "needs Segments with observations and actions" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("method", ["iql", "bc"])
+def test_offline_learners_take_the_same_folder(method, folder, tmp_path, capsys):
+    out = tmp_path / "run"
+    words = [
+        method,
+        str(folder),
+        "--out",
+        str(out),
+        "--updates",
+        "300",
+        "--hidden",
+        "16",
+        "--population",
+        "camps",
+    ]
+    more = ["--learning-rate", "0.005", *(["--sharpness", "4"] if method == "iql" else ["--best", "0.25"])]
+    assert main(["optimise", *words, *more]) == 0
+    belief, personal = pluralign.load(out / "model"), load_policy(out / "policy")
+    here = np.full((1, 4), 0.5, dtype=np.float32)
+    push = [policy.act(here)[0, 0] for policy in serve(personal, belief.draws)[:2]]
+    assert push[0] > 0.1
+    assert push[1] < -0.1
+    assert "A reward was learned" in (out / "report.html").read_text("utf-8")
+    assert main(["optimise", *words, "--welfare", "maxmin"]) == 2
+    assert "name a world with `--env`" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from pluralign.cli import main
 from pluralign.data.options import Segments
 from pluralign.lab.reward_files import Reward, read_rewards
 from pluralign.lab.sampling import Cover
-from pluralign.lab.starc import compare, read_compared
+from pluralign.lab.starc import compare, find_world, read_compared
 from pluralign.metrics.distances import starc
 from pluralign.metrics.sampled import Transitions
 from pluralign.tabular import Table
@@ -268,3 +268,10 @@ def test_a_table_is_no_reward_of_factors(steps):
         compare([Reward("x", torch.zeros(3, 2).double())] * 2, steps)
     assert isinstance(steps, Transitions)
     assert not isinstance(steps, Table)
+
+
+def test_worlds_go_by_their_short_names(tmp_path):
+    for place in (MAZE, "maze", "pointmaze"):
+        assert find_world(place, Cover(), exact=True, seed=0)[1] == f"the twin of {MAZE}"
+    with pytest.raises(ValueError, match="there is no world 'moon'"):
+        find_world("moon", Cover(), exact=False, seed=0)

@@ -143,3 +143,18 @@ def test_backbones_from_folders_and_what_is_none(tmp_path):
         load_backbone(tmp_path / "empty")
     with pytest.raises(ValueError, match=r"`layer` must be in -3\.\.2"):
         load_backbone(folder, layer=7)
+
+
+def test_a_hub_that_has_no_address_is_asked_once(monkeypatch, caplog):
+    asked = []
+
+    def nobody(host, *rest, **more):
+        asked.append(host)
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", nobody)
+    monkeypatch.setattr("pluralign.language.backbone.getproxies", dict)
+    with pytest.raises(ValueError, match="no backbone at 'somebody/no-such-model': there is no such folder"):
+        load_backbone("somebody/no-such-model")
+    assert len(asked) == 1
+    assert not caplog.records
