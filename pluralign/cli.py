@@ -496,7 +496,13 @@ def _report(words: list[str]) -> None:
     if command not in homes:
         raise ValueError(f"{given.run} is a run of {command!r}, of which there is no report.")
     write_report = importlib.import_module(f"pluralign.lab.{homes[command]}").write_report
-    print(write_report(given.run))
+    try:
+        print(write_report(given.run))
+    except FileNotFoundError as problem:
+        lost = Path(problem.filename or "a table").name
+        raise ValueError(
+            f"{given.run} has no {lost}: the run has not ended; type its command again to finish it."
+        ) from problem
 
 
 def _list(words: list[str]) -> None:

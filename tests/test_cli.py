@@ -237,3 +237,17 @@ def test_ways_to_be_fair_and_to_optimise_are_listed(capsys):
     for kind, names in (("welfare", WELFARE), ("methods", [*METHODS, "iql", "bc"])):
         assert main(["list", kind]) == 0
         assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(names)
+
+
+def test_an_unfinished_run_has_no_report(here, capsys):
+    from pluralign.lab.run import Run
+
+    Run.open(here / "run", {"command": "optimise"}, False)
+    assert go("report run") == 2
+    assert "the run has not ended" in capsys.readouterr().err
+
+
+def test_missing_rewards_are_found_before_a_world_is_sampled(here, capsys, monkeypatch):
+    monkeypatch.setattr("pluralign.lab.starc.find_world", lambda *_, **__: pytest.fail("sampled"))
+    assert go("starc a.json b.json --env maze") == 2
+    assert "a.json does not exist" in capsys.readouterr().err

@@ -158,6 +158,11 @@ def starc_run(
     overwrite: bool = False,
 ) -> Compared:
     """Compare all rewards in `files`; with `out`, keep the tables, a heat map and a report there."""
+    for file in files:  # before steps are sampled, which takes a while
+        if not Path(file).exists():
+            raise ValueError(
+                f"{file} does not exist; give a belief's folder, a .json of weights, a .csv of people or a .npy table."
+            )
     cover = Cover() if cover is None else cover
     place, name = find_world(world, cover, exact=exact, seed=seed)
     known = place.names if isinstance(place, Transitions) else place.factor_names
