@@ -245,7 +245,7 @@ def test_tables_of_ones_own(tmp_path, capsys):
     ("words", "told"),
     [
         (("red.json", "--env", MAZE, "--exact"), "two rewards at least are needed"),
-        (("red.json", "blue.json", "--env", "nowhere"), "There is no world 'nowhere'"),
+        (("red.json", "blue.json", "--env", "nowhere"), "there is no world 'nowhere'"),
         (("red.json", "blue.json", "--env", "none.npz"), "none.npz does not exist"),
         (("red.json", "blue.json", "--env", MAZE, "--exact", "--canonical", "val-potential"), "is none of them"),
         (("red.json", "blue.json", "--env", ARM, "--exact"), "has no twin"),
