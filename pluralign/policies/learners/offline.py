@@ -1,6 +1,7 @@
 """Recorded steps as a learner without a simulator needs them, and small networks trained on them."""
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from pluralign.utility import Worth
 
 
 @dataclass(frozen=True)
-class Offline:
+class Offline(ABC):
     """A learner from recorded segments: says what to train for, and asks a simulator for everything but training.
 
     Attributes:
@@ -87,6 +88,7 @@ class Offline:
             )
         return self.simulator
 
+    @abstractmethod
     def _train(
         self,
         worth: Worth,
@@ -96,7 +98,6 @@ class Offline:
         progress: Progress | None,
     ) -> Actor:
         """A policy for K tastes `z`, of which the network is told `told`."""
-        raise NotImplementedError
 
 
 class Steps(NamedTuple):
