@@ -275,11 +275,12 @@ def _welfare(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[st
     best = dataclasses.replace(best, **{k: v for k, v in changes.items() if k in fields})  # type: ignore[type-var]
     with _watched(settings.learner(), stage, settings.welfare, seed, notes) as learner:
         personal = load_policy(run.files(f"personal-{seed}") / "policy")
-        own = _better(
-            learner, voices, _policies(run, "voices", seed), tuple(personal.of(z) for z in voices.z)
-        )
+        alone, told = _policies(run, "voices", seed), tuple(personal.of(z) for z in voices.z)
+        own = _better(learner, voices, alone, told)
+        pooled = load_policy(run.files(f"pooled-{seed}") / "policy")
+        known = tuple(p for p in (*alone, *told, *pooled.policies) if not any(p is q for q in own))
         voices, own, silent = _gaining(learner, voices, own)
-        taught = Taught(learner, voices, own)
+        taught = Taught(learner, voices, own, known, personal)
         lottery = best.optimise(taught, voices, Streams(seed).number("welfare"))
     lottery.save(stage.folder / "policy")
     notes += [
