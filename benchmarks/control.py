@@ -57,17 +57,26 @@ def of_camps(regret: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
 
 
 def worst_camp(told: dict[str, Any], welfare: str) -> dict[str, float]:
-    """What the worst camp has under the lottery and could have had, 1 its own best; mean over seeds."""
-    got, best = [], []
+    """What the worst camp has under the lottery and could have had, 1 its own best; mean over seeds.
+
+    "by truth" is what it could have had from the policies in the lottery, had the camps' tastes been known when their
+    chances were chosen: what is lost beyond is lost to what answers did not tell.
+    """
+    got, best, told_truth = [], [], []
     for seed, judged in enumerate(told["judged"]):
         group = torch.tensor(judged["group"])
-        rows = {name: row for name, row in judged["regret"].items() if name != "personalised"}
+        rows = {
+            name: row for name, row in judged["regret"].items() if name not in ("personalised", "own voice")
+        }
         plain = [torch.tensor([np.nan if x is None else x for x in row]).double() for row in rows.values()]
         matrix = torch.stack([of_camps(row, group) for row in plain])
         best.append(best_mix(matrix).value)
+        parts = [n for n, name in enumerate(rows) if name == welfare or name.startswith(f"{welfare}, part")]
+        told_truth.append(best_mix(matrix[parts]).value)
         got.append(float(of_camps(regrets(told, welfare)[seed], group).min()))
     return {
         "got": float(np.mean(got)),
+        "by truth": float(np.mean(told_truth)),
         "best": float(np.mean(best)),
         "ratio": float(np.mean(got) / np.mean(best)),
     }

@@ -102,7 +102,11 @@ class Constrained:
         return Lottery(lottery.policies, lottery.chance, {**lottery.diagnostics, **more})
 
     def _priced(
-        self, field: Field, solve: Callable[[Tensor], Mix], share: Float[Tensor, " G"], level: Float[Tensor, " C"]
+        self,
+        field: Field,
+        solve: Callable[[Tensor], Mix],
+        share: Float[Tensor, " G"],
+        level: Float[Tensor, " C"],
     ) -> None:
         """Best responses at prices between those of the best bound and the linear programme's, until none helps.
 
@@ -129,16 +133,20 @@ class Constrained:
                 asked = torch.cat([dual[:people], asked[people:]])
             paid = field.find(asked, mix.chance, afresh=afresh)
             size = float((field.matrix.amax(0) - field.matrix.amin(0)).max())
-            wasted = 0 if float((paid - mix.returns) @ dual) > 1e-12 * size else wasted + 1
+            exact = len(field.returns[-1]) == 1
             reached = mix.value + rate * float(asked @ (paid - floor) - (dual * mix.returns)[:people].sum())
+            # A learner that may be stuck is led up slowly; with exact responses haste finds the same end.
+            useful = float((paid - mix.returns) @ dual) > 1e-12 * size or (not exact and reached < bound)
+            wasted = 0 if useful else wasted + 1
             if reached < bound:
                 bound, safe, best = reached, asked, len(field.policies) - 1
             mix = solve(field.matrix)
             heard = max(float(mix.weight[:people].sum()), 1e-12)
             chance = torch.nn.functional.pad(mix.chance, (0, len(field.policies) - len(mix.chance)))
             lottery = torch.einsum("p,peg->eg", chance, torch.stack(field.returns))
-            ahead = rate * (field.scale(field.returns[best]) @ safe - field.scale(lottery) @ mix.weight / heard)
-            exact = len(ahead) == 1
+            ahead = rate * (
+                field.scale(field.returns[best]) @ safe - field.scale(lottery) @ mix.weight / heard
+            )
             error = 0.0 if exact else float(ahead.std()) / len(ahead) ** 0.5
             enough = (1e-9 if exact else 0.01) * size if self.tolerance is None else self.tolerance
             field.gaps.append(bound - mix.value)

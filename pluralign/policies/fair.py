@@ -164,7 +164,9 @@ class Field:
         error = torch.zeros_like(matrix)
         if any(len(r) > 1 for r in self.returns):
             numbers = [self.streams.number("held out", part) for part in range(HELD_OUT)]
-            again = lambda policy: [self.learner.returns(policy, self.voices, seed=n).double() for n in numbers]
+            again = lambda policy: [
+                self.learner.returns(policy, self.voices, seed=n).double() for n in numbers
+            ]
             seen = [torch.cat([r, *again(p)]) for p, r in zip(self.policies, self.returns, strict=True)]
             means = torch.stack([r.mean(0) for r in seen])
             if self.relative:
