@@ -94,8 +94,7 @@ class PointMaze:
         effort = (action**2).sum(-1, keepdims=True)
         if not len(self._hazards):
             return np.concatenate([self.closeness(qpos), effort], -1)
-        x, y = (np.abs(qpos[..., None, i] - self._hazards[:, i]) <= self.maze.cell / 2 for i in (0, 1))
-        hazard = (x & y).any(-1, keepdims=True)
+        hazard = self.maze.hazardous(qpos)[..., None]
         return np.concatenate([self.closeness(qpos), hazard, effort], -1)
 
     @cached_property
