@@ -4,6 +4,8 @@ worlds       two even camps: regret of everybody served by their own taste (midd
              best policy, 1 random), and the worst camp of MaxMin beside the best worst camp of any lottery over all
              policies of the run
 minority     two camps of ten to one: the minority's regret less that of two even camps
+vpl          the maze alone: people who want one of two goals, never seen before their 16 answers; chance that the policy that
+             is told what is believed of them gets them there, and the same for one that is told the truth
 adversaries  one person in ten wants the opposite: regret of the honest, less that without such people
 
 A part measures the worlds that `--only` names, or all, and merges what it finds by world into
@@ -23,6 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from vpl_maze import vpl
 
 from pluralign.lab.beds import BEDS
 from pluralign.lab.experiment import Experiment
@@ -112,6 +115,7 @@ PARTS: dict[str, Callable[[str, int, float], dict[str, Any]]] = {
     "worlds": worlds,
     "minority": minority,
     "adversaries": adversaries,
+    "vpl": vpl,
 }
 
 

@@ -278,7 +278,7 @@ def _welfare(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[st
         own = _better(
             learner, voices, _policies(run, "voices", seed), tuple(personal.of(z) for z in voices.z)
         )
-        voices, own, silent = gaining(learner, voices, own)
+        voices, own, silent = _gaining(learner, voices, own)
         taught = Taught(learner, voices, own)
         lottery = best.optimise(taught, voices, Streams(seed).number("welfare"))
     lottery.save(stage.folder / "policy")
@@ -297,7 +297,7 @@ def _better(
     return tuple(b if mean(b, g) > mean(a, g) else a for g, (a, b) in enumerate(zip(one, other, strict=True)))
 
 
-def gaining(
+def _gaining(
     learner: Any, voices: Voices, own: tuple[Policy, ...]
 ) -> tuple[Voices, tuple[Policy, ...], list[str]]:
     """The voices to which some policy brings more than random actions, their own policies, and the others' names.

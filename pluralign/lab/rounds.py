@@ -22,7 +22,7 @@ from pluralign.data.options import Segments
 from pluralign.elicitation.choosers import CHOOSERS
 from pluralign.lab.beds import bed
 from pluralign.lab.closed_loop import Loop, camps_of, closed_loop
-from pluralign.lab.experiment import STAGES, Experiment, gaining, people_of, shown_of, summary
+from pluralign.lab.experiment import STAGES, Experiment, _gaining, people_of, shown_of, summary
 from pluralign.lab.maze import Bar
 from pluralign.lab.naming import model_named
 from pluralign.lab.run import Run, Stage
@@ -180,7 +180,7 @@ class Heard:
         changes = {"rounds": 1, "tolerance": 0.02}
         fields = {f.name for f in dataclasses.fields(best)}  # type: ignore[arg-type]
         best = dataclasses.replace(best, **{k: v for k, v in changes.items() if k in fields})  # type: ignore[type-var]
-        voices, own, silent = gaining(learner, voices, own)
+        voices, own, silent = _gaining(learner, voices, own)
         lottery = best.optimise(Taught(learner, voices, own), voices, streams.number("welfare"), progress)
         told = {**lottery.diagnostics, "silent": tuple(silent)}
         return dataclasses.replace(lottery, diagnostics=told)

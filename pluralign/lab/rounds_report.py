@@ -70,13 +70,13 @@ def screen(folder: str | Path) -> str:
     told = read(folder)
     lines = [
         "",
-        f"{'regret, 0 best known, 1 random':32}{'round':>6}{'middle half of people':>26}{'worst tenth':>24}",
+        f"{'regret, 0 best known, 1 random':40}{'round':>6}{'middle half of people':>26}{'worst tenth':>24}",
     ]
     for way, words in served(told).items():
         columns = [estimates(told, way, statistic) for statistic in STATISTICS]
         for number, found in enumerate(zip(*columns, strict=True)):
             text = [f"{x.value:.3f} [{x.low:.3f}, {x.high:.3f}]" for x in found]
-            lines.append(f"{'' if number else words:32.31}{number + 1:>6}{text[0]:>26}{text[1]:>24}")
+            lines.append(f"{'' if number else words:40}{number + 1:>6}{text[0]:>26}{text[1]:>24}")
     return "\n".join([*lines, "", f"report: {Path(folder) / 'report.html'}", ""])
 
 

@@ -232,10 +232,10 @@ class Paying:
 def test_a_voice_that_nothing_helps_has_no_say():
     pair = known_voices([[1.0, 0.0], [0.0, 1.0]], [0.8, 0.2], names=("a", "b"))
     own = (named("second"), named("trained"))
-    voices, kept, silent = module.gaining(Paying(), pair, own)
+    voices, kept, silent = module._gaining(Paying(), pair, own)
     assert (voices.names, voices.weight.tolist(), silent) == (("a",), [1.0], ["b"])
     assert kept == own[:1]
-    assert module.gaining(Paying(), voices, kept) == (voices, kept, [])
+    assert module._gaining(Paying(), voices, kept) == (voices, kept, [])
 
 
 def test_each_voice_keeps_the_policy_that_brings_it_more():
