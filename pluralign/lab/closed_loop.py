@@ -245,6 +245,9 @@ def _round(
         policy = _policy(last, before, learner, settings)
         shown = longer(answers.options, _collect(learner, policy, before, settings, here))
         newest = len(shown) - len(answers.options)
+    memory = getattr(learner, "memory", None)
+    if memory is not None:  # of these people's rounds alone, also where a stopped loop goes on
+        memory.seen = read(last / "memory", "memory", "run the loop again") if number else None
     asked = torch.zeros(len(people), dtype=torch.long) if answers is None else answers.counts
     pool = _candidates(shown, newest, answers, fresh, settings, here)
     wanted = choose(settings.pick, before, pool, settings.asked, here.number("choose"))
@@ -261,6 +264,8 @@ def _round(
         policy.save(stage.folder / "policy")
     even = torch.full((len(going.found),), 1 / len(going.found), dtype=torch.float64)
     Lottery(tuple(going.found), even).save(stage.folder / "found")
+    if memory is not None:
+        write(memory.seen, stage.folder / "memory", "memory")
     share = belief.predict(fresh)
     score = macro(accuracy(share, fresh.label), fresh.rater, fresh.raters)
     changed = 1.0
