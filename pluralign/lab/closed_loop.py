@@ -7,6 +7,7 @@ never as rewards, so all of it is priced anew whenever the belief changes; polic
 
 import contextlib
 import hashlib
+import math
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -95,7 +97,8 @@ class Closed:
     Attributes:
         table: a row per round: `round`, `questions` answered so far, `accuracy` on further questions with `error`, `log_loss`,
             `changed` (part of the predicted favourites that this round's answers turned over), `mean` and `worst` true
-            return of the camps (0 as by chance, 1 their own best policy), and a column for each camp.
+            return of the camps (0 as by chance, 1 the best that any camp would have trained for itself; camps that could
+            gain nothing are left out), and a column for each camp.
         people: a row per round and rater: the true returns `policy` of what the optimiser answered with (missing for whom
             it was not tried), `choice` of the policy found in this round that the belief thinks the rater would like
             best, `best` of any found in this round; and `random` and `own`, of random actions and of the best of what
@@ -160,8 +163,9 @@ def closed_loop(
             )
             row = run.stage(f"round-{number}", work)
             served = {**told["people"], **row.pop("people")}
-            each.append(pd.DataFrame({"round": number, "rater": range(len(now)), **served}))
-            rows.append(row)
+            columns = {name: np.array(values, dtype=float) for name, values in served.items()}
+            each.append(pd.DataFrame({"round": number, "rater": range(len(now)), **columns}))
+            rows.append({name: math.nan if value is None else value for name, value in row.items()})
             bar(1)
         run.finish()
         last = run.files(f"round-{settings.rounds - 1}")
@@ -213,8 +217,9 @@ def _begin(
         learner.improve(truth, one, seed=streams.number("own", g))
         for g, one in enumerate(torch.eye(len(truth), dtype=torch.float64))
     ]
-    random, best = back(learner.random(), truth), torch.stack([back(p, truth) for p in own]).diagonal()
-    relative_gain(random, best, names=truth.names)  # raises where a camp gains nothing
+    random, best = back(learner.random(), truth), torch.stack([back(p, truth) for p in own]).amax(0)
+    if not bool((best > random).any()):
+        relative_gain(random, best, names=truth.names)  # says what to do
     everyone = known_voices(now.taste.double())
     each = torch.stack([back(p, everyone) for p in own]).amax(0)
     people_told = {"random": back(learner.random(), everyone).tolist(), "own": each.tolist()}
@@ -274,8 +279,9 @@ def _round(
     judge = streams.number("judge")
     camp, person = _judge(learner, policy, going.found, belief, answers, now, truth, judge)
     ends = run.stage("begin", _never)
-    scale = relative_gain(*(torch.tensor(ends[n], dtype=torch.float64) for n in ("random", "best")))
-    gained = scale(camp)
+    random, best = (torch.tensor(ends[n], dtype=torch.float64) for n in ("random", "best"))
+    gains = best > random
+    gained, weight = (camp - random) / torch.where(gains, best - random, torch.nan), truth.weight.double()
     row: dict[str, Any] = {
         "round": number,
         "questions": len(answers),
@@ -283,8 +289,8 @@ def _round(
         "error": score.standard_error,
         "log_loss": macro(log_loss(share, fresh.label), fresh.rater, fresh.raters).value,
         "changed": changed,
-        "mean": float(gained @ truth.weight.double()),
-        "worst": float(gained.min()),
+        "mean": float((gained * weight)[gains].sum() / weight[gains].sum()),
+        "worst": float(gained[gains].min()),
     }
     row |= dict(zip(truth.names, gained.tolist()))
     for name in ("accuracy", "log_loss", "mean", "worst", *truth.names):

@@ -22,7 +22,7 @@ from pluralign.data.options import Segments
 from pluralign.elicitation.choosers import CHOOSERS
 from pluralign.lab.beds import bed
 from pluralign.lab.closed_loop import Loop, camps_of, closed_loop
-from pluralign.lab.experiment import STAGES, Experiment, _gaining, people_of, shown_of, summary
+from pluralign.lab.experiment import STAGES, Experiment, people_of, shown_of, summary
 from pluralign.lab.maze import Bar
 from pluralign.lab.naming import model_named
 from pluralign.lab.run import Run, Stage
@@ -161,7 +161,8 @@ class Rounds:
 
 @dataclass(frozen=True)
 class Heard:
-    """A welfare's lottery over the voices that gain from any policy at all; with answers so few, some may not.
+    """A welfare's lottery over the voices that gain from any policy found; with answers so few some may not, and where
+    none does nothing better is known than random actions.
 
     Attributes:
         welfare: one that `pluralign list welfare` shows.
@@ -176,14 +177,21 @@ class Heard:
             learner.improve(voices, one, seed=streams.number("own", g))
             for g, one in enumerate(torch.eye(len(voices), dtype=torch.float64))
         )
+        mean = lambda policy: learner.returns(policy, voices, seed=0).double().mean(0)
+        gains = torch.stack([mean(policy) for policy in own]).amax(0) > mean(learner.random())
+        told = {"silent": tuple(voices.names[g] for g in (~gains).nonzero()[:, 0].tolist())}
+        if not bool(gains.any()):
+            return Lottery((learner.random(),), torch.ones(1, dtype=torch.float64), told)
         # Rounds cost a training each: few, and none for what cannot be told from chance.
         changes = {"rounds": 1, "tolerance": 0.02}
         fields = {f.name for f in dataclasses.fields(best)}  # type: ignore[arg-type]
         best = dataclasses.replace(best, **{k: v for k, v in changes.items() if k in fields})  # type: ignore[type-var]
-        voices, own, silent = _gaining(learner, voices, own)
-        lottery = best.optimise(Taught(learner, voices, own), voices, streams.number("welfare"), progress)
-        told = {**lottery.diagnostics, "silent": tuple(silent)}
-        return dataclasses.replace(lottery, diagnostics=told)
+        kept = gains.nonzero()[:, 0].tolist()
+        weight = voices.weight[kept] / voices.weight[kept].sum()
+        heard = Voices(voices.worth, voices.z[kept], weight, tuple(voices.names[g] for g in kept))
+        taught = Taught(learner, heard, tuple(own[g] for g in kept))
+        lottery = best.optimise(taught, heard, streams.number("welfare"), progress)
+        return dataclasses.replace(lottery, diagnostics={**lottery.diagnostics, **told})
 
 
 def _first(shown: Segments, count: int) -> Segments:
