@@ -511,10 +511,19 @@ def _list(words: list[str]) -> None:
     parser.add_argument(
         "kind", help="populations, recipes, rules, utilities, raters (or people), worlds, welfare or methods"
     )
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="of worlds: write a page with pictures, too"
+    )
     given = parser.parse_args(words)
     from pluralign.lab.listing import listing
 
     found = listing(given.kind)
+    if given.page is not None:
+        if given.kind != "worlds":
+            raise ValueError(f"--page is for worlds, which have pictures; {given.kind} have none.")
+        from pluralign.lab.worlds_page import write_page
+
+        print(f"pictures and factors are in {write_page(given.page)}\n")
     wide = max(len(name) for name, _ in found) + 2
     for name, about in found:
         print(f"{name:<{wide}}{about}")
@@ -561,9 +570,8 @@ def _experiment(words: list[str]) -> None:
         parser.add_argument("--jobs", type=int, default=1, help="seeds to run side by side (default: 1)")
         from pluralign.lab.rounds import Rounds
 
-        more = parser.add_argument_group("in rounds")
-        more.add_argument(
-            "--rounds", type=int, metavar="N", help="ask, fit and optimise N times (default: once)"
+        parser.add_argument(
+            "--rounds", type=int, metavar="N", help="ask, fit and optimise N times, see below"
         )
         add_settings(parser, Rounds, "with --rounds", without=("rounds",))
     given = parser.parse_args(words)
@@ -578,8 +586,7 @@ def _experiment(words: list[str]) -> None:
                 raise ValueError(f"--{name} is for experiments in rounds; give --rounds N, too.")
         experiment.run(out, given.overwrite, given.jobs)
     else:
-        more = {name: v for name, v in settings_of(Rounds, given).items() if v is not None}
-        Rounds(experiment, **more).run(out, given.overwrite, given.jobs)
+        Rounds(experiment, **settings_of(Rounds, given)).run(out, given.overwrite, given.jobs)
 
 
 def _note(

@@ -141,7 +141,7 @@ def closed_loop(
     settings, streams = settings or Loop(), Streams.of(seed).below("closed loop")
     learner = learner or _learner(world)
     # Who changes is judged as they are in the end.
-    now = people.at(settings.rounds * settings.asked) if hasattr(people, "at") else people
+    now: Any = people.at(settings.rounds * settings.asked) if hasattr(people, "at") else people
     truth = truth or camps_of(now)
     with _folder(out) as folder, _bar(settings.rounds, progress) as bar:
         config = {
@@ -248,8 +248,8 @@ def _round(
         last = run.files(f"round-{number - 1}")
         answers, before, known = _answers(last), load(last / "belief"), load_policy(last / "found").policies
         policy = _policy(last, before, learner, settings)
-        shown = longer(answers.options, _collect(learner, policy, before, settings, here))
-        newest = len(shown) - len(answers.options)
+        shown, new = answers.options, _collect(learner, policy, before, settings, here)
+        shown, newest = longer(shown, new), len(new)
     memory = getattr(learner, "memory", None)
     if memory is not None:  # of these people's rounds alone, also where a stopped loop goes on
         memory.seen = read(last / "memory", "memory", "run the loop again") if number else None

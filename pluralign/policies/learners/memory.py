@@ -3,7 +3,6 @@
 As PEBBLE relabels its replay buffer (Lee, Smith and Abbeel, ICML 2021) after each update of the reward model.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
@@ -75,7 +74,7 @@ def running(seen: Seen, reward: np.ndarray, discount: float) -> np.ndarray:
 
 
 @cache
-def replay_class() -> Callable[..., Any]:
+def replay_class() -> Any:
     """A replay buffer that keeps factors; a function, because its base class comes with an extra."""
     from stable_baselines3.common.buffers import ReplayBuffer
 
