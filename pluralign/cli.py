@@ -492,6 +492,7 @@ def _report(words: list[str]) -> None:
         "starc": "starc",
         "optimise": "optimise",
         "experiment": "experiment_report",
+        "experiment rounds": "rounds_report",
     }
     if command not in homes:
         raise ValueError(f"{given.run} is a run of {command!r}, of which there is no report.")
@@ -510,10 +511,19 @@ def _list(words: list[str]) -> None:
     parser.add_argument(
         "kind", help="populations, recipes, rules, utilities, raters (or people), worlds, welfare or methods"
     )
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="of worlds: write a page with pictures, too"
+    )
     given = parser.parse_args(words)
     from pluralign.lab.listing import listing
 
     found = listing(given.kind)
+    if given.page is not None:
+        if given.kind != "worlds":
+            raise ValueError(f"--page is for worlds, which have pictures; {given.kind} have none.")
+        from pluralign.lab.worlds_page import write_page
+
+        print(f"pictures and factors are in {write_page(given.page)}\n")
     wide = max(len(name) for name, _ in found) + 2
     for name, about in found:
         print(f"{name:<{wide}}{about}")
@@ -522,7 +532,7 @@ def _list(words: list[str]) -> None:
 def _experiment(words: list[str]) -> None:
     about = (
         "The whole way, from answers to policies, in one world. The maze has an experiment of its own; given a "
-        "--population, a --model or a --welfare it is treated like any other world. `pluralign experiment WORLD --help` "
+        "--population, a --model, a --welfare or --rounds it is treated like any other world. `pluralign experiment WORLD --help` "
         "shows the settings."
     )
     parser = _parser("experiment", about)
@@ -547,22 +557,36 @@ def _experiment(words: list[str]) -> None:
         "--population",
         "--model",
         "--welfare",
+        "--rounds",
     }
     kind: Any = Maze if own else Experiment
     _common(parser, out=f"the run folder (default: runs/{words[0]})")
     add_settings(parser, kind, "settings of the experiment", without=("world",))
     if own:
         more = parser.add_argument_group("like any other world")
-        for name in ("population", "model", "welfare"):
+        for name in ("population", "model", "welfare", "rounds"):
             more.add_argument(f"--{name}", metavar="NAME", help="see `pluralign experiment cheetah --help`")
     else:
         parser.add_argument("--jobs", type=int, default=1, help="seeds to run side by side (default: 1)")
+        from pluralign.lab.rounds import Rounds
+
+        parser.add_argument(
+            "--rounds", type=int, metavar="N", help="ask, fit and optimise N times, see below"
+        )
+        add_settings(parser, Rounds, "with --rounds", without=("rounds",))
     given = parser.parse_args(words)
     out = given.out or Path("runs") / given.world
     if own:
         Maze(**settings_of(Maze, given)).run(out, given.overwrite)
+        return
+    experiment = Experiment(**settings_of(Experiment, given))
+    if given.rounds is None:
+        for name in ("pick", "explore"):
+            if hasattr(given, name):
+                raise ValueError(f"--{name} is for experiments in rounds; give --rounds N, too.")
+        experiment.run(out, given.overwrite, given.jobs)
     else:
-        Experiment(**settings_of(Experiment, given)).run(out, given.overwrite, given.jobs)
+        Rounds(experiment, **settings_of(Rounds, given)).run(out, given.overwrite, given.jobs)
 
 
 def _note(
