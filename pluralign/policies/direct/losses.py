@@ -126,7 +126,8 @@ def lipo(
     """
     there = torch.ones_like(grade, dtype=torch.bool) if there is None else there
     s = torch.where(there, scale * score, 0.0)
-    rank = 1 + ((s[..., None, :] > s[..., :, None]) & there[..., None, :]).sum(-1)
+    # Sorting gives equal scores different ranks; at the start all are equal, and nothing would cost anything.
+    rank = 1 + torch.where(there, -s, torch.inf).argsort(dim=-1, stable=True).argsort(dim=-1)
     gain, worth = 2.0**grade, 1 / torch.log2(1 + rank.to(s))
     cost = (gain[..., :, None] - gain[..., None, :]).abs() * (worth[..., :, None] - worth[..., None, :]).abs()
     both = there[..., :, None] & there[..., None, :]
