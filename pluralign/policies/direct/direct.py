@@ -121,7 +121,8 @@ class Direct:
         width = 0 if gauge is None else len(gauge.root)
         state = layers(shown, width, self.hidden, streams("layers"))
         step = self._stepper(state, progress)
-        self._imitate(shown, state, width, streams, step)
+        whose = torch.zeros(1, width) if gauge is None else _told(gauge, tastes.flatten(0, 1))
+        self._imitate(shown, state, whose, streams, step)
         kept = {name: value.detach().clone() for name, value in state.items()}
         before = Before(kept, *self._everything(shown, kept, torch.zeros(width)))
         asked = self._asked(data)
@@ -184,19 +185,21 @@ class Direct:
         return step
 
     def _imitate(
-        self, shown: Shown, state: dict[str, Tensor], width: int, streams: Streams, step: Any
+        self, shown: Shown, state: dict[str, Tensor], whose: Float[Tensor, "n Q"], streams: Streams, step: Any
     ) -> None:
         optimiser, draw = torch.optim.Adam(state.values(), lr=self.rate), streams("imitation")
         for k in range(self.imitation):
-            loss = self._copying(shown, state, width, draw)
+            loss = self._copying(shown, state, whose, draw)
             step(loss, optimiser, 1 - k / self.imitation)
 
     def _copying(
-        self, shown: Shown, state: dict[str, Tensor], width: int, draw: torch.Generator
+        self, shown: Shown, state: dict[str, Tensor], whose: Float[Tensor, "n Q"], draw: torch.Generator
     ) -> Float[Tensor, ""]:
-        """Minus the mean log-probability of steps of random segments, for nobody in particular."""
+        """Minus the mean log-probability of steps of random segments, half of them for nobody, half for anybody."""
         some = torch.randint(len(shown.mask), (self.batch,), generator=draw)
-        out = outputs(state, len(self.hidden), shown.observation[some], torch.zeros(self.batch, width))
+        told = whose[torch.randint(len(whose), (self.batch,), generator=draw)]
+        told = told * (torch.arange(self.batch) % 2)[:, None]
+        out = outputs(state, len(self.hidden), shown.observation[some], told)
         mask = shown.mask[some]
         return -(log_prob(state, shown, out, shown.action[some]) * mask).sum() / mask.sum().clamp_min(1)
 
@@ -224,7 +227,7 @@ class Direct:
                 told = _told(gauge, tastes[pick, rater])
             total = (self._loss(shown, state, asked, rows, told, before) * asked.weight[rows]).mean()
             if self.keep:
-                total = total + self.keep * self._copying(shown, state, told.shape[1], draw)
+                total = total + self.keep * self._copying(shown, state, told, draw)
             step(total, optimiser, 1 - k / number)
 
     def _loss(
