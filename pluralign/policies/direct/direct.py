@@ -247,7 +247,7 @@ class Direct:
         nothing = lambda x: x.masked_fill(~there, -torch.inf)
         log = self._sum(log_prob(state, shown, out, action), mask)
         base = self._sum(before.log[slate], mask)
-        distance = strayed = None
+        distance = strayed = torch.zeros_like(log)
         if method.distance:
             # A root has no slope at zero.
             far = ((out - action).square().sum(-1) + 1e-12).sqrt()

@@ -18,15 +18,15 @@ class Scored(NamedTuple):
         label: (B, K) shares of the choice, or grades where a method takes whole lists.
         there: (B, K) which places show an option.
         distance: (B, K) mean distance between the policy's actions and those shown, in their unit.
-        strayed: (B, K) discounted sums of KL(reference || policy), in nats.
+        strayed: (B, K) discounted sums of KL(reference || policy), in nats. Both 0 where no method asks for them.
     """
 
     log: Float[Tensor, "B K"]
     ratio: Float[Tensor, "B K"]
     label: Float[Tensor, "B K"]
     there: Bool[Tensor, "B K"]
-    distance: Float[Tensor, "B K"] | None = None
-    strayed: Float[Tensor, "B K"] | None = None
+    distance: Float[Tensor, "B K"]
+    strayed: Float[Tensor, "B K"]
 
     @property
     def first(self) -> Float[Tensor, " B"]:
