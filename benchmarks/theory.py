@@ -1,9 +1,10 @@
-"""Reward distances, measured: `python benchmarks/theory.py metrics | bounds | speed | beds` (or nothing, for all).
+"""Reward theory, measured: `python benchmarks/theory.py metrics | bounds | speed | beds | direct` (or nothing, for all).
 
     metrics   correlation of each distance with regret on random worlds, beside what was found by other code
     bounds    worst-case regret over distance, on one small world
     speed     sampled steps per second
     beds      a shaped copy and another reward on simulated worlds, 100,000 steps
+    direct    policies from answers alone, beside offline learning with the true reward (without_a_reward.py)
 
 Each part writes benchmarks/results/theory-<part>.json and prints what it measured beside the bar.
 """
@@ -232,7 +233,15 @@ def _bed(world: str) -> dict[str, Any]:
     return found
 
 
-PARTS = {"metrics": metrics, "bounds": bounds, "speed": speed, "beds": beds}
+def direct() -> dict[str, Any]:
+    """Contrastive preference learning on two simulated worlds."""
+    sys.path.insert(0, str(HERE))
+    from without_a_reward import direct as measured
+
+    return measured()
+
+
+PARTS = {"metrics": metrics, "bounds": bounds, "speed": speed, "beds": beds, "direct": direct}
 
 
 def main() -> None:

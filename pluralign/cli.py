@@ -428,8 +428,9 @@ def _optimise(words: list[str]) -> None:
     parser = _parser(
         "optimise",
         "Learn a policy from the answers in FOLDER and save it; the options must be segments with observations and "
-        "actions. Without a reward: cpl, dpo, ipo, slic, rso, f_dpo, rpo, robust_dpo, irepo. By a reward and recorded "
-        "steps: iql, bc. `pluralign optimise METHOD --help` shows its settings.",
+        "actions. Without a reward: cpl, dpo, ipo, slic, rso, f_dpo, rpo, robust_dpo, irepo, tdpo, dppo, ipl, oppo, and "
+        "pro or lipo where answers are rankings. By a reward and recorded steps: iql, bc. `pluralign optimise METHOD "
+        "--help` shows its settings.",
     )
     parser.add_argument("method", help="for example cpl or iql")
     parser.add_argument("folder", type=Path, help="a folder of answers about segments")
@@ -450,8 +451,9 @@ def _optimise(words: list[str]) -> None:
     from pluralign.lab.optimise import OFFLINE, optimise
     from pluralign.lab.settings import add_settings, settings_of
     from pluralign.policies.direct import Direct
+    from pluralign.policies.direct.trainers import OTHERS
 
-    base: Any = OFFLINE.get(words[0] if words else "", Direct)
+    base: Any = {**OFFLINE, **OTHERS}.get(words[0] if words else "", Direct)
     add_settings(parser, base, "training", without=("method", "actions"))
     given = parser.parse_args(words)
     settings = {k: v for k, v in settings_of(base, given).items() if k != "method"}
