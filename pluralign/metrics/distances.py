@@ -17,7 +17,8 @@ from torch import Tensor
 from pluralign.metrics.canonical import CANONICAL, STARC
 from pluralign.metrics.canonical import canonical as levelled
 from pluralign.metrics.estimate import Estimate
-from pluralign.metrics.sampled import Transitions, sampled_epic, sampled_starc
+from pluralign.metrics.pearson import sampled_pearson
+from pluralign.metrics.sampled import Transitions, sampled_starc
 from pluralign.tabular.solving import uniform
 from pluralign.tabular.table import Table, reached
 
@@ -120,21 +121,22 @@ def epic(reward_a: Any, reward_b: Any, world: Any = None, **more: Any) -> Estima
 
     Args:
         reward_a, reward_b, world: as for `starc`; sampled rewards must be functions of (state, action, after).
-        more: transition, discount, policy, as for `starc`; `coverage`: "uniform" over (s, a, s'), or "transition" with s' ~ T.
+        more: transition, discount, policy, as for `starc`; `coverage`: "uniform" over (s, a, s'), or "transition" with
+            s' ~ T. On sampled transitions: rows, draws, seed, level, as for `metrics.pearson.sampled_pearson`.
 
     Source: Gleave et al., EPIC, ICLR 2021; D_S uniform, D_A the policy.
     """
-    if isinstance(world, Transitions):
-        return sampled_epic(reward_a, reward_b, world, **more)
-    return pearson_distance("epic", reward_a, reward_b, world, **more)
+    return _pearson("epic", reward_a, reward_b, world, **more)
 
 
 def dard(reward_a: Any, reward_b: Any, world: Any = None, **more: Any) -> Estimate:
     """DARD's Pearson distance, as `epic` with next states that the world can come to.
 
+    On sampled transitions `lead(state, action)` must say where actions lead, as a simulator does.
+
     Source: Wulfe et al., Dynamics-aware comparison of learned reward functions, ICLR 2022.
     """
-    return pearson_distance("dard", reward_a, reward_b, _exact("DARD", world), **more)
+    return _pearson("dard", reward_a, reward_b, world, **more)
 
 
 def srrd(reward_a: Any, reward_b: Any, world: Any = None, **more: Any) -> Estimate:
@@ -142,7 +144,7 @@ def srrd(reward_a: Any, reward_b: Any, world: Any = None, **more: Any) -> Estima
 
     Source: Nyanhongo et al., Reward distance comparisons under transition sparsity, TMLR 2025.
     """
-    return pearson_distance("srrd", reward_a, reward_b, _exact("SRRD", world), **more)
+    return _pearson("srrd", reward_a, reward_b, world, **more)
 
 
 def pearson_distance(
@@ -211,12 +213,9 @@ def _weight(transition: Tensor, weighted: bool) -> Float[Tensor, "S A S"] | None
     return transition / transition[..., 0].numel() if weighted else None
 
 
-def _exact(name: str, world: Any) -> Any:
-    if isinstance(world, Transitions):
-        raise ValueError(
-            f"{name} needs chances of next states; on sampled transitions there are STARC and EPIC."
-        )
-    return world
+def _pearson(name: str, reward_a: Any, reward_b: Any, world: Any, **more: Any) -> Estimate:
+    found = sampled_pearson if isinstance(world, Transitions) else pearson_distance
+    return found(name, reward_a, reward_b, world, **more)
 
 
 def _world(world: Any, transition: Any, discount: float | int | None, policy: Any) -> _World:
