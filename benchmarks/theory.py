@@ -1,9 +1,10 @@
-"""Reward distances, measured: `python benchmarks/theory.py metrics | bounds | speed | beds` (or nothing, for all).
+"""Reward theory, measured: `python benchmarks/theory.py metrics | bounds | speed | beds | regret` (or nothing, for all).
 
     metrics   correlation of each distance with regret on random worlds, beside what was found by other code
     bounds    worst-case regret over distance, on one small world
     speed     sampled steps per second
     beds      a shaped copy and another reward on simulated worlds, 100,000 steps
+    regret    the reward that is found where people judge by regret, or by partial return, by a model of either
 
 Each part writes benchmarks/results/theory-<part>.json and prints what it measured beside the bar.
 """
@@ -230,7 +231,83 @@ def _bed(world: str) -> dict[str, Any]:
     return found
 
 
-PARTS = {"metrics": metrics, "bounds": bounds, "speed": speed, "beds": beds}
+def regret(seeds: int = 8, answers: int = 4000) -> dict[str, Any]:
+    """STARC distance from the planted reward to the learned one, on the delivery grid; answers made and fitted by each rule.
+
+    1,500 pieces of three moves, random ones, from every cell alike; `answers` pairs, the planted rule times .5 in utils.
+    """
+    import itertools
+
+    import numpy as np
+    import torch
+
+    from pluralign import Comparisons, Pooled, starc
+    from pluralign.streams import Streams
+    from pluralign.tabular import delivery, endless
+    from pluralign.utility.judged import RULES, Judged, statistics
+    from pluralign.utility.moves import Moves
+
+    taste = torch.tensor(
+        [-1.0, 10, -10, 1, -1, -2], dtype=torch.float64
+    )  # gas, goal, sheep, coin, roadblock, mud
+    world = endless(delivery(discount=0.95))
+    moves, rules = Moves.of(world.transition, world.factors), ("regret", "partial return")
+    judge = lambda *rule: Judged(rule, moves=moves, discount=world.discount, fade=world.discount)
+    found: dict[tuple[str, str], list[float]] = {pair: [] for pair in itertools.product(rules, rules)}
+    for seed in range(seeds):
+        stream = Streams.of(seed)
+        pieces = _pieces(world, 1500, 3, stream("pieces"))
+        told = statistics(pieces, moves, taste, judge())
+        slate = torch.randint(1500, (answers, 2), generator=stream("slates"))
+        slate = slate[slate[:, 0] != slate[:, 1]]
+        for made in rules:
+            worth = 0.5 * (told @ torch.tensor(RULES[made], dtype=torch.float64))[slate]
+            chance = torch.rand(len(slate), generator=stream("answers", made), dtype=torch.float64)
+            first = (chance < torch.softmax(worth, 1)[:, 0]).double()
+            label, rater = torch.stack([first, 1 - first], 1), torch.zeros(len(slate), dtype=torch.long)
+            for fitted in rules:
+                belief = Pooled(utility=judge(fitted)).fit(
+                    Comparisons(pieces, slate, rater, label), seed=seed
+                )
+                learned = world.factors @ belief.worth.reward[0]
+                found[made, fitted].append(float(starc(world.factors @ taste, learned, world)))
+    draw = np.random.default_rng(0)
+    out: dict[str, Any] = {
+        "bar": "regret from regret below .05, partial return from regret not",
+        "seeds": seeds,
+    }
+    for (made, fitted), value in found.items():
+        mean = np.array(value)[draw.integers(seeds, size=(2000, seeds))].mean(1)
+        low, high = np.quantile(mean, (0.025, 0.975))
+        row = {"mean": float(np.mean(value)), "low": float(low), "high": float(high), "each": value}
+        out[f"answers by {made}, model of {fitted}"] = row
+    return out
+
+
+def _pieces(world: Any, count: int, steps: int, draw: Any) -> Any:
+    """Random walks from every state but the last, which is the end."""
+    import torch
+
+    from pluralign import Segments
+
+    end, actions = len(world.start) - 1, world.factors.shape[1]
+    state = [torch.randint(end, (count,), generator=draw)]
+    action = torch.randint(actions, (count, steps), generator=draw)
+    for k in range(steps):
+        row = world.transition[state[k], action[:, k]]
+        state.append(torch.multinomial(row, 1, generator=draw)[:, 0])
+    seen = torch.stack(state, 1)
+    here = seen[:, :-1]
+    return Segments(
+        world.factors[here, action],
+        here != end,
+        observation=here[..., None].double(),
+        action=action[..., None].double(),
+        reached=seen[:, -1:].double(),
+    )
+
+
+PARTS = {"metrics": metrics, "bounds": bounds, "speed": speed, "beds": beds, "regret": regret}
 
 
 def main() -> None:
