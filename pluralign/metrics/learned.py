@@ -26,6 +26,17 @@ class Joined:
 
 
 @dataclass(frozen=True)
+class First:
+    """Features of the first `width` numbers of a state."""
+
+    width: int
+    features: Callable[[Tensor], Tensor]
+
+    def __call__(self, state: Float[Tensor, "m O"]) -> Float[Tensor, "m p"]:
+        return self.features(state[:, : self.width])
+
+
+@dataclass(frozen=True)
 class Hidden:
     """Both hidden layers of a network of standardised states, in single precision.
 
@@ -38,24 +49,26 @@ class Hidden:
     layers: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
 
     def __call__(self, state: Float[Tensor, "m O"]) -> Float[Tensor, "m p"]:
-        x = ((state[:, : len(self.centre)] - self.centre) * self.scale).float()
+        x = ((state - self.centre) * self.scale).float()
         return torch.cat(_hidden(x, *self.layers), 1)
 
 
-def gaps(left: Float[Tensor, "n G"]) -> Float[Tensor, "n g"] | None:
-    """Each levelled reward of length one, less the one that is nearest to it; None where all are far apart or equal."""
+def gaps(left: Float[Tensor, "n G"]) -> Float[Tensor, "G g"] | None:
+    """Weights of the rewards that give each one, levelled and of length one, less the one that is nearest to it; None where
+    all are far apart or equal."""
     size = left.square().mean(0).sqrt()
-    real = size > 0
-    unit = left[:, real] / size[real]
-    if unit.shape[1] < 2:
+    real = (size > 0).nonzero()[:, 0]
+    if len(real) < 2:
         return None
+    unit = left[:, real] / size[real]
     apart = (2 - 2 * (unit.T @ unit) / len(unit)).clamp_min(0.0).sqrt()
     apart.fill_diagonal_(math.inf)
     low, mate = apart.min(1)
     mine = torch.arange(len(mate))
     # Of two that are each other's nearest one gap is enough.
     kept = (low < FAR) & (low > NEAR) & ~((mate[mate] == mine) & (mate < mine))
-    return unit[:, kept] - unit[:, mate[kept]] if bool(kept.any()) else None
+    each = torch.diag(1 / size.clamp_min(1e-300))[:, real]
+    return each[:, kept] - each[:, mate[kept]] if bool(kept.any()) else None
 
 
 def network(
@@ -151,4 +164,4 @@ def _hidden(x: Tensor, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tenso
     return shallow, torch.tanh(shallow @ second[0] + second[1])
 
 
-__all__ = ["Hidden", "Joined", "gaps", "network"]
+__all__ = ["First", "Hidden", "Joined", "gaps", "network"]
