@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pluralign.data import Comparisons, write
 from pluralign.data.options import Options, Segments
-from pluralign.lab.results import whole
+from pluralign.lab.simulate import appearing
 from pluralign.raters import CampPeople, SimulatedRaters, questions
 from pluralign.streams import Seed, Streams
 from pluralign.tabular import Table, delivery, endless
@@ -105,9 +105,9 @@ class SimulateGrid:
         Raises:
             FileExistsError: it exists.
         """
-        data, people = self.answer()
-        assert people.group is not None
-        with whole(out) as half:
+        with appearing(out) as half:
+            data, people = self.answer()
+            assert people.group is not None
             write(data, half, form="csv.gz")
             rule = [self.rules[g] for g in people.group.tolist()]
             truth = {"rater_id": data.rater_ids, "group": people.group.numpy(), "judges_by": rule}

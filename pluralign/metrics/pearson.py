@@ -83,8 +83,8 @@ def sampled_pearson(
     twice = apart(torch.stack(levels, -1), torch.stack(raw), units)
     if not bool((twice.size > 0).all()):  # a reward that ranks nothing correlates with none
         return Estimate(math.sqrt(0.5), 0.0, twice.n, math.sqrt(0.5), math.sqrt(0.5), level)
-    found = twice.estimate(0, 1, level=level)
-    return Estimate(found.value / 2, found.standard_error / 2, found.n, found.low / 2, found.high / 2, level)
+    end = twice.estimate(0, 1, level=level)
+    return Estimate(end.value / 2, end.standard_error / 2, end.n, end.low / 2, end.high / 2, level)
 
 
 def _epic(state: Tensor, after: Tensor, act: Tensor, to: Tensor, g: float) -> list[Term]:
