@@ -163,7 +163,8 @@ def _simulate(words: list[str]) -> None:
         "simulate",
         "Answers of simulated people, with the truth beside: truth.csv (tastes) and truth_share.npy (chances). About options "
         "in a table, or with `pluralign simulate WORLD` about pieces of trajectories of a world; `pluralign simulate WORLD "
-        "--help` shows its settings, `pluralign list worlds` and `pluralign list raters` the names.",
+        "--help` shows its settings, `pluralign list worlds` and `pluralign list raters` the names. `pluralign simulate "
+        "delivery` is about trips on a grid, which people judge by different rules.",
     )
     from pluralign.lab.settings import add_settings, settings_of
     from pluralign.lab.simulate import Simulate
@@ -176,6 +177,19 @@ def _simulate(words: list[str]) -> None:
         table.write(given.out)
         print(
             f"{table.raters * table.answers:,} answers of {table.raters:,} people ({table.population}) are in {given.out}"
+        )
+        return
+    if words[0] == "delivery":
+        from pluralign.lab.simulate_grid import SimulateGrid
+
+        parser.add_argument("world", help="the delivery grid, where people judge trips by different rules")
+        add_settings(parser, SimulateGrid, "people, what they judge by, and what they are shown")
+        given = parser.parse_args(words)
+        grid = SimulateGrid(**settings_of(SimulateGrid, given))
+        grid.write(given.out)
+        print(
+            f"{grid.raters * grid.answers:,} answers of {grid.raters:,} people, who judge by {', '.join(grid.rules)}, "
+            f"are in {given.out}"
         )
         return
     from pluralign.lab.simulate_world import SimulateWorld
