@@ -92,7 +92,11 @@ def _methods() -> list[tuple[str, str]]:
 
     about = {True: "Without a reward, against a reference.", False: "Without a reward."}
     direct = [(name, about[reference]) for name, (_, reference) in METHODS.items()]
-    return direct + [(name, _first(kind)) for name, kind in OFFLINE.items()]
+    online = [
+        ("grpo", "Texts: by rewards of a model's own answers."),
+        ("best-of-n", "Texts: the best of n answers."),
+    ]
+    return direct + [(name, _first(kind)) for name, kind in OFFLINE.items()] + online
 
 
 def _first(kind: Any) -> str:

@@ -23,7 +23,7 @@ from torch import Tensor
 from pluralign.language.likelihood import batches, token_log_probs
 from pluralign.language.once import Pieces
 from pluralign.language.steps import Row, Steps
-from pluralign.language.weighing import first, moved, welfare_named
+from pluralign.language.weighing import moved, start, welfare_named
 from pluralign.language.writer import Reward, Tune, Writer, moving, tunable
 from pluralign.language.yardstick import Yardstick, worths
 from pluralign.streams import Seed, Streams
@@ -85,7 +85,9 @@ class Online:
         if not 0 <= self.memory < 1:
             raise ValueError(f"`memory` must be in [0, 1), got {self.memory}.")
         if self.scale < 0:
-            raise ValueError(f"`scale` must not be negative, got {self.scale}; 0 is no pull to the reference.")
+            raise ValueError(
+                f"`scale` must not be negative, got {self.scale}; 0 is no pull to the reference."
+            )
 
     def fit(
         self,
@@ -112,7 +114,7 @@ class Online:
         writer = tunable(reference, self.tune, self.rank, streams.number("adapters"))
         share = share.double()
         zero = measure(range(len(measure.prompts)), measure.worth).mean((0, 1))
-        state = {"weight": first(share, welfare), "returns": torch.zeros_like(share)}
+        state = {"weight": start(share, welfare), "returns": torch.zeros_like(share)}
 
         def step(number: int, descend: Any) -> Row:
             draw = streams("prompts", number)

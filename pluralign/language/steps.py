@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Descend = Callable[[Iterable[Tensor]], None]  # losses that are added up, each with its gradient taken before the next
+Descend = Callable[
+    [Iterable[Tensor]], None
+]  # losses that are added up, each with its gradient taken before the next
 Row = dict[str, Any]
 NAME = "aside"
 

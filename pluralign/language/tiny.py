@@ -176,7 +176,12 @@ def tiny_world(
 
 def measured(texts: Sequence[str], like: Sequence[str]) -> Float[Tensor, "N F"]:
     """(N, 4) the factors of any answers in this world's words, on the scale of the answers `like` (mean 0, variance 1)."""
-    side = {word: (k, sign) for k, pair in enumerate(_SIDES) for name, sign in zip(pair, (1, -1)) for word in WORDS[name]}
+    side = {
+        word: (k, sign)
+        for k, pair in enumerate(_SIDES)
+        for name, sign in zip(pair, (1, -1))
+        for word in WORDS[name]
+    }
 
     def numbers(text: str) -> list[float]:
         words = text.split()

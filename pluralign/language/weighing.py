@@ -55,7 +55,7 @@ def moved(
     return weight + pace * (slope / slope.sum() - weight)
 
 
-def first(share: Float[Tensor, " G"], welfare: Welfare) -> Float[Tensor, " G"]:
+def start(share: Float[Tensor, " G"], welfare: Welfare) -> Float[Tensor, " G"]:
     """Weights to begin with: the camps' shares; for the worst off, who ignore shares, every camp alike."""
     if isinstance(welfare, WorstOff | EachOnce):
         here = (share > 0).to(share)

@@ -91,7 +91,11 @@ class Writer:
             ValueError: a prompt is empty, and the model has no token to begin with.
         """
         reading = SimpleNamespace(
-            tokenizer=self.tokenizer, chat=self.chat, causal=True, longest=self.longest - self.most, side="left"
+            tokenizer=self.tokenizer,
+            chat=self.chat,
+            causal=True,
+            longest=self.longest - self.most,
+            side="left",
         )
         begun = [one.prompt for one in pieces_of(reading, prompts, [""] * len(prompts), say=False)]
         empty = [k for k, one in enumerate(begun) if not one]
@@ -206,7 +210,7 @@ def writer_of(model: Any, tokenizer: Any, name: str, **settings: Any) -> Writer:
     limits = [getattr(model.config, "max_position_embeddings", None), tokenizer.model_max_length]
     given = settings.pop("longest", None)
     found = min((int(x) for x in [*limits, given] if x is not None and 0 < x < 1 << 20), default=1024)
-    settings["most"] = min(settings.get("most", Writer.most), found - 1)
+    settings["most"] = min(settings.get("most", Writer.most), found // 2)
     return Writer(model, tokenizer, name, longest=found, **settings)
 
 
