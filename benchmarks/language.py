@@ -154,7 +154,12 @@ def gpu(length: int = 1024, batch: int = 8) -> dict[str, Any] | None:
 def main() -> None:
     """Run the parts that are named, or all."""
     torch.set_num_threads(1)
-    parts: dict[str, Callable[[], dict[str, Any] | None]] = {"tokens": tokens, "heads": heads, "welfare": welfare, "gpu": gpu}
+    parts: dict[str, Callable[[], dict[str, Any] | None]] = {
+        "tokens": tokens,
+        "heads": heads,
+        "welfare": welfare,
+        "gpu": gpu,
+    }
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("parts", nargs="*", help="by default all")
     for name in words.parse_args().parts or parts:

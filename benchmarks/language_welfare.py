@@ -11,7 +11,6 @@ Judged on prompts that nobody learnt from, by the true tastes: how often somebod
 untuned writer. "mean" is over people (.7 and .3); over camps as parties it is given, too.
 """
 
-import dataclasses
 import time
 from typing import Any
 
@@ -32,19 +31,19 @@ from pluralign.policies import MaxMin, Single
 
 CENTRES = ((1.5, 1.5, 0.0, 0.0), (-1.5, 0.0, 1.5, 0.0))
 SHARE = (0.7, 0.3)
-APART, N = 40, 16
+PROMPTS, APART, N = 240, 40, 16
 
 
 def one(seed: int) -> dict[str, Any]:
     """Everything for one seed: win rate of each camp, nats and seconds, by method."""
     begun = time.process_time()
     world = tiny_world(
-        prompts=160, answers=6, raters=60, per_rater=40, centres=CENTRES, share=SHARE, seed=seed
+        prompts=PROMPTS, answers=8, raters=100, per_rater=60, centres=CENTRES, share=SHARE, seed=seed
     )
     writer = tiny_writer(world.prompt, world.answer, width=32, layers=1, updates=200, seed=seed)
-    about = world.data.slate[:, 0] // 6
-    train = world.data.take(about < 160 - APART)
-    learn, apart = world.prompts[: 160 - APART], world.prompts[160 - APART :]
+    about = world.data.slate[:, 0] // 8
+    train = world.data.take(about < PROMPTS - APART)
+    learn, apart = world.prompts[: PROMPTS - APART], world.prompts[PROMPTS - APART :]
     body = writer.backbone("mean")
     beliefs = {
         name: Joint("none").fit(model, body, train, world.prompt, world.answer, seed)
@@ -76,7 +75,7 @@ def one(seed: int) -> dict[str, Any]:
                     writer, measure, reward, voices.weight, seed
                 )
             else:
-                tuned = GroupRobust("dpo", "maxmin", tune="full", rate=2e-3, updates=100, scale=0.2).fit(
+                tuned = GroupRobust("dpo", "maxmin", tune="full", rate=2e-3, updates=150, scale=0.1).fit(
                     writer, train, world.prompt, world.answer, member, seed, measure=measure, reward=reward
                 )
             done = served(tuned.writer, writer, judge, truth, N, seed=seed)
@@ -87,8 +86,7 @@ def one(seed: int) -> dict[str, Any]:
         ways = Single() if way == "pooled" else MaxMin()
         policy = steered(writer, belief, voices, ways.optimise(options, voices, seed=seed), options)
         said = policy.write(apart, 4, seed=seed)
-        four = dataclasses.replace(judge, worth=judge.worth)
-        done = judged(worths(said, truth, 4), four, torch.full((APART,), best_of_n_kl(N)), said.length)
+        done = judged(worths(said, truth, 4), judge, torch.full((APART,), best_of_n_kl(N)), said.length)
         row("best-of-n", way, done.wins, done.kl.value, done.length, start)
     print(f"seed {seed}: " + "; ".join(f"{r['method']} {r['way']} {r['wins'][0]:.2f} {r['wins'][1]:.2f} kl {r['kl']:.1f}" for r in found["rows"]), flush=True)  # fmt: skip
     return found
@@ -99,9 +97,8 @@ def table(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     out = []
     told = lambda e: {"value": e.value, "standard_error": e.standard_error, "low": e.low, "high": e.high}
     for method in ("grpo", "dpo", "best-of-n"):
-        pick = lambda way, name: torch.tensor(
-            [r[name] for run in runs for r in run["rows"] if (r["method"], r["way"]) == (method, way)]
-        )
+        rows = [r for run in runs for r in run["rows"] if r["method"] == method]
+        pick = lambda way, name, rows=rows: torch.tensor([r[name] for r in rows if r["way"] == way])
         entry: dict[str, Any] = {"method": method, "seeds": len(runs)}
         for name in ("worst", "mean", "mean_of_camps", "kl"):
             for way in ("pooled", "maxmin"):

@@ -23,7 +23,7 @@ from torch import Tensor
 from pluralign.language.likelihood import batches, token_log_probs
 from pluralign.language.once import Pieces
 from pluralign.language.steps import Row, Steps
-from pluralign.language.weighing import moved, start, welfare_named
+from pluralign.language.weighing import acting, moved, start, welfare_named
 from pluralign.language.writer import Reward, Tune, Writer, moving, tunable
 from pluralign.language.yardstick import Yardstick, worths
 from pluralign.streams import Seed, Streams
@@ -56,6 +56,7 @@ class Online:
         updates, rate: of AdamW.
         epochs: times that a step's answers are gone through. clip: of the ratio of chances.
         pace: of the camps' weights per step. memory: of returns from step to step, in [0, 1).
+        lean: how far weights also lean to who has least right now, which keeps them from swinging.
         tune: "lora", adapters of `rank`, or "full".
         rank: of the adapters.
         at_once: tokens read at a time.
@@ -71,7 +72,8 @@ class Online:
     epochs: int = 2
     clip: float = 0.2
     pace: float = 0.1
-    memory: float = 0.8
+    memory: float = 0.5
+    lean: float = 1.0
     tune: Tune = "lora"
     rank: int = 8
     at_once: int = 8192
@@ -129,13 +131,14 @@ class Online:
             told = state["returns"] / (1 - self.memory ** (number + 1))
             if not self.per_answer:
                 state["weight"] = moved(state["weight"], told, share, welfare, self.pace)
-            whole = paid.amin(-1) if self.per_answer else paid @ state["weight"]
+            weight = acting(state["weight"], told, welfare, self.lean)
+            whole = paid.amin(-1) if self.per_answer else paid @ weight
             ahead = (whole - whole.mean(1, keepdim=True)) / (whole.std(1, keepdim=True) + 1e-6)
             far = self._improve(writer, reference, written.pieces, ahead.reshape(-1).float(), descend)
             return {
                 "kl": far,
                 "returns": now.tolist(),
-                "weight": state["weight"].tolist(),
+                "weight": weight.tolist(),
                 "length": written.length,
             }
 

@@ -26,7 +26,7 @@ from pluralign.data.comparisons import Comparisons
 from pluralign.language.likelihood import answer_log_probs, batches
 from pluralign.language.online import Tuned
 from pluralign.language.steps import Descend, Row, Steps
-from pluralign.language.weighing import moved, reweighed, start, welfare_named
+from pluralign.language.weighing import acting, moved, reweighed, start, welfare_named
 from pluralign.language.writer import Reward, Tune, Writer, moving, tunable
 from pluralign.language.yardstick import Yardstick, worths
 from pluralign.policies.direct import METHODS, Direct
@@ -65,7 +65,7 @@ class GroupRobust:
         by: "returns" or "losses".
         scale: beta of DPO, tau of IPO: utils per nat. bias: of CPL.
         pace: of the camps' weights, each time they move; 0 keeps them at the camps' shares, the plain method.
-        memory: of returns from one listening to the next, in [0, 1).
+        memory: of returns from one listening to the next, in [0, 1). lean: how far weights also lean to who has least then.
         every: steps from one listening to the next. prompts, answers: that the writer is heard on, and to each.
         updates, batch, rate: of AdamW; batch in answers of raters.
         tune: "lora", adapters of `rank`, or "full".
@@ -81,6 +81,7 @@ class GroupRobust:
     bias: float = 0.5
     pace: float = 0.2
     memory: float = 0.5
+    lean: float = 1.0
     every: int = 5
     prompts: int = 16
     answers: int = 4
@@ -150,7 +151,7 @@ class GroupRobust:
         mine = member[data.rater]  # (M, G)
         share = (mine.mean(0)).double()
         begun = start(share, welfare) if self.by == "returns" and moves else share
-        state = {"weight": begun, "returns": torch.zeros_like(share)}
+        state = {"weight": begun, "returns": torch.zeros_like(share), "acting": begun.clone()}
         least = torch.zeros_like(share) if self.least is None else torch.tensor(self.least).to(share)
 
         def step(number: int, descend: Descend) -> Row:
@@ -164,16 +165,17 @@ class GroupRobust:
                     state["returns"] = self.memory * state["returns"] + (1 - self.memory) * now
                     told = state["returns"] / (1 - self.memory**count)
                     state["weight"] = moved(state["weight"], told, share, welfare, self.pace)
+                    state["acting"] = acting(state["weight"], told, welfare, self.lean)
             rows = torch.randint(len(data), (self.batch,), generator=streams("answers", number))
-            counted = (mine[rows] @ (state["weight"] / share).to(mine)).float()
+            counted = (mine[rows] @ (state["acting"] / share).to(mine)).float()
             loss = self._descend(writer, base, pieces, data.take(rows), counted, descend)
             means = camp_means(loss, mine[rows].to(loss))
             if moves and self.by == "losses":
                 there = mine[rows].sum(0) > 0.5
-                state["weight"] = reweighed(
+                state["weight"] = state["acting"] = reweighed(
                     state["weight"], torch.where(there, means.to(share) - least, 0.0), self.pace
                 )
-            return {**row, "loss": means.tolist(), "weight": state["weight"].tolist()}
+            return {**row, "loss": means.tolist(), "weight": state["acting"].tolist()}
 
         loop = Steps(self.updates, self.rate)
         rows = loop.run(moving(writer), step, state, folder=folder, progress=progress)

@@ -89,7 +89,7 @@ def _aside(
     found = {f"moving.{k}": value.detach().contiguous() for k, value in enumerate(moving)}
     for k, value in enumerate(moving):
         found |= {f"adam.{k}.{name}": x.contiguous() for name, x in optimiser.state[value].items()}
-    found |= {f"state.{name}": value.contiguous() for name, value in state.items()}
+    found |= {f"state.{name}": value.clone() for name, value in state.items()}
     save_file(found, half / "steps.safetensors")
     (half / "steps.json").write_text(json.dumps(rows), "utf-8")
     old = place.with_name(place.name + ".old")

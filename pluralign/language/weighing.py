@@ -55,6 +55,18 @@ def moved(
     return weight + pace * (slope / slope.sum() - weight)
 
 
+def acting(
+    weight: Float[Tensor, " G"], returns: Float[Tensor, " G"], welfare: Welfare, lean: float
+) -> Float[Tensor, " G"]:
+    """Weights that a step is made by: for the worst off leaning further to who has least right now.
+
+    Two players who only answer each other's last move swing about the solution; counting the last returns once more is what
+    lets them settle (optimistic weights: Rakhlin and Sridharan, Optimization, learning, and games with predictable
+    sequences, NeurIPS 2013).
+    """
+    return reweighed(weight, -returns, lean) if isinstance(welfare, WorstOff) else weight
+
+
 def start(share: Float[Tensor, " G"], welfare: Welfare) -> Float[Tensor, " G"]:
     """Weights to begin with: the camps' shares; for the worst off, who ignore shares, every camp alike."""
     if isinstance(welfare, WorstOff | EachOnce):
