@@ -37,6 +37,7 @@ from pluralign.language.writer import Reward, Writer, Written, load_writer
 from pluralign.language.yardstick import Scale, Served, Yardstick, judged, served, worths, yardstick
 from pluralign.policies.direct import METHODS
 from pluralign.policies.registry import optimiser
+from pluralign.population.saving import load as load_belief
 from pluralign.population.voices import Voices
 from pluralign.streams import Streams
 
@@ -221,9 +222,8 @@ def optimise_texts(
     try:
         if judge is None:
             run.stage("belief", fitted)
-            belief = replace(
-                load_text_belief(run.files("belief") / "model"), backbone=reference.backbone(pooling)
-            )
+            place = run.files("belief") / "model" / "belief"
+            belief = TextBelief(load_belief(place), reference.backbone(pooling), "none", reference.name)
         else:
             belief = belief_of(Path(judge))
         voices = (

@@ -142,7 +142,7 @@ class Online:
                 "length": written.length,
             }
 
-        loop = Steps(self.updates, self.rate)
+        loop = Steps(self.updates, self.rate, momentum=0.5, average=1 / 3)
         rows = loop.run(moving(writer), step, state, folder=folder, progress=progress)
         late = torch.tensor([row["weight"] for row in rows[len(rows) // 2 :]]).mean(0)
         return Tuned(replace(writer, name=f"{reference.name}, tuned"), late, tuple(rows))

@@ -177,7 +177,7 @@ class GroupRobust:
                 )
             return {**row, "loss": means.tolist(), "weight": state["acting"].tolist()}
 
-        loop = Steps(self.updates, self.rate)
+        loop = Steps(self.updates, self.rate, momentum=0.5, average=1 / 3)
         rows = loop.run(moving(writer), step, state, folder=folder, progress=progress)
         late = torch.tensor([row["weight"] for row in rows[len(rows) // 2 :]]).mean(0)
         return Tuned(replace(writer, name=f"{reference.name}, tuned"), late, tuple(rows))

@@ -25,12 +25,16 @@ class Steps:
         updates: steps.
         rate: of AdamW, falling to a tenth of it.
         clip: largest norm of a step's gradient.
+        momentum: of AdamW; little of it where two sides answer each other, as it makes them overshoot.
+        average: the share of the last steps whose weights are averaged at the end, so that what still swings is evened out.
         every: steps between two times that everything is put aside.
     """
 
     updates: int
     rate: float
     clip: float = 1.0
+    momentum: float = 0.9
+    average: float = 0.0
     every: int = 20
 
     def run(
@@ -51,7 +55,10 @@ class Steps:
             folder: where to put things aside, and to go on from; a step must draw all chance by its number.
             progress: told 1 after each step.
         """
-        optimiser = torch.optim.AdamW(moving, lr=self.rate, weight_decay=0.0)
+        optimiser = torch.optim.AdamW(moving, lr=self.rate, betas=(self.momentum, 0.999), weight_decay=0.0)
+        late = self.updates - round(self.average * self.updates)
+        if late < self.updates:
+            state |= {f"mean {k}": torch.zeros_like(value) for k, value in enumerate(moving)}
         rows = [] if folder is None else _back(folder / NAME, moving, optimiser, state)
         if progress is not None and rows:
             progress(len(rows))
@@ -67,10 +74,17 @@ class Steps:
                 optimiser.step()
 
             rows.append({"step": number, **step(number, descend)})
+            if number >= late:
+                for k, value in enumerate(moving):
+                    state[f"mean {k}"].add_(value.detach(), alpha=1 / (self.updates - late))
             if folder is not None and (number + 1) % self.every == 0:
                 _aside(folder / NAME, moving, optimiser, state, rows)
             if progress is not None:
                 progress(1)
+        if late < self.updates:
+            with torch.no_grad():
+                for k, value in enumerate(moving):
+                    value.copy_(state[f"mean {k}"])
         return rows
 
 
@@ -118,5 +132,5 @@ def _back(
                 if name.startswith(mine)
             }
     for name in state:
-        state[name] = found[f"state.{name}"]
+        state[name] = found[f"state.{name}"].to(state[name].device)
     return list(json.loads((place / "steps.json").read_text("utf-8")))

@@ -1,7 +1,7 @@
 """How well a writer serves camps: rewards on one scale, returns, wins against the reference."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -115,8 +115,13 @@ def judged(
     every = range(len(measure.prompts))
     gain = (measure(every, worth) - measure(every, measure.worth).mean(1, keepdim=True)).mean(1)
     return Served(
-        tuple(Estimate.mean(x) for x in beats.T),
+        tuple(_chance(Estimate.mean(x)) for x in beats.T),
         tuple(Estimate.mean(x) for x in gain.T),
         Estimate.mean(kl.double()),
         length,
     )
+
+
+def _chance(found: Estimate) -> Estimate:
+    """Student's interval of something that cannot leave [0, 1]."""
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))

@@ -129,7 +129,9 @@ def test_writing_follows_the_models_chances_and_stops():
     assert left == pytest.approx(0.25, abs=4 * (0.25 * 0.75 / 800) ** 0.5)
     cut = continued(Bigrams(table), [(2,)], most=1, stops={1}, temperature=1.0, padding=0, seed=0)
     assert len(cut[0]) == 1
-    again = Writer(Bigrams(table), Words(end=1), "chain", most=5, longest=9).write(["ask", "ask left"], 3, seed=1)
+    again = Writer(Bigrams(table), Words(end=1), "chain", most=5, longest=9).write(
+        ["ask", "ask left"], 3, seed=1
+    )
     assert again.prompts == ("ask",) * 3 + ("ask left",) * 3
     assert set(again.answers) <= {"left", "right both", ""}
 
