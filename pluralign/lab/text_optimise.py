@@ -234,7 +234,7 @@ def optimise_texts(
         reward, asking = heard(belief, voices), picked(train, prompts)
         run.stage("policy", policy)
         run.stage("judge", judging)
-    except Exception:
+    except (ValueError, KeyError):
         run.forget()
         raise
     run.finish()
@@ -310,6 +310,8 @@ def picked(train: Comparisons, prompts: Sequence[str]) -> tuple[str, ...]:
 
 def named(voices: Voices) -> Voices:
     """Camps by number and share."""
+    if len(voices) == 1:
+        return replace(voices, names=("everybody",))
     shares = voices.weight.tolist()
     return replace(voices, names=tuple(f"camp {g}: {share:.0%}" for g, share in enumerate(shares)))
 

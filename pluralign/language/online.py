@@ -64,11 +64,11 @@ class Online:
 
     welfare: str = "maxmin"
     per_answer: bool = False
-    scale: float = 0.03
+    scale: float = 0.1
     prompts: int = 16
     answers: int = 8
     updates: int = 80
-    rate: float = 1e-3
+    rate: float = 2e-4
     epochs: int = 2
     clip: float = 0.2
     pace: float = 0.1

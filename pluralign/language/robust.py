@@ -87,7 +87,7 @@ class GroupRobust:
     answers: int = 4
     updates: int = 120
     batch: int = 64
-    rate: float = 1e-3
+    rate: float = 2e-4
     tune: Tune = "lora"
     rank: int = 8
     at_once: int = 8192

@@ -263,9 +263,10 @@ def stops_of(writer: Writer) -> set[int]:
 
 
 def tunable(writer: Writer, tune: Tune, rank: int, seed: int) -> Writer:
-    """A copy whose weights can move: all of them, or adapters over weights that are shared with the original."""
+    """A copy whose weights can move: all of them, in float32, or adapters over weights that are shared with the original."""
     if tune == "full":
-        return replace(writer, model=copy.deepcopy(writer.model).requires_grad_(True))
+        # Steps of usual size are lost in the three digits of bfloat16.
+        return replace(writer, model=copy.deepcopy(writer.model).float().requires_grad_(True))
     if tune != "lora":
         raise ValueError(f'`tune` must be "lora" or "full", got {tune!r}.')
     peft = need("peft")
