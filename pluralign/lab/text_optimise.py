@@ -20,7 +20,19 @@ from pluralign.data.options import Texts
 from pluralign.data.reading import read_folder
 from pluralign.lab.leaderboard import fingerprint
 from pluralign.lab.naming import model_named, official
-from pluralign.lab.report import COLOURS, GREY, INK, Report, canvas, code, figure, folded, table, titled
+from pluralign.lab.report import (
+    COLOURS,
+    GREY,
+    INK,
+    Report,
+    canvas,
+    code,
+    figure,
+    folded,
+    pairs,
+    table,
+    titled,
+)
 from pluralign.lab.run import Run, read_config, write_json
 from pluralign.language.backbone import Pooling
 from pluralign.language.backbone import fingerprint as weights_of
@@ -465,7 +477,8 @@ def write_report(run: str | Path) -> Path:
             "How it came about",
             figure(_curves(rows, facts["camps"]), "Step by step, on prompts of training."),
         )
-    report.section("What it says", table(["prompt", "reference", "policy"], facts["shown"]))
+    names = ("prompt", "reference", "policy")
+    report.section("What it says", *(pairs(list(zip(names, row, strict=True))) for row in facts["shown"]))
     report.section(
         "What was run",
         folded(
