@@ -485,7 +485,8 @@ def _optimise(words: list[str]) -> None:
 
 def _optimise_texts(words: list[str]) -> None:
     from pluralign.lab.settings import add_settings, settings_of
-    from pluralign.lab.text_optimise import optimise_texts, sentence, settings_class
+    from pluralign.lab.text_optimise import optimise_texts, settings_class
+    from pluralign.lab.text_optimise_report import sentence
 
     parser = _parser(
         "optimise",
@@ -570,7 +571,7 @@ def _report(words: list[str]) -> None:
         "experiment maze": "maze_report",
         "starc": "starc",
         "optimise": "optimise",
-        "optimise texts": "text_optimise",
+        "optimise texts": "text_optimise_report",
         "experiment": "experiment_report",
     }
     if command not in homes:

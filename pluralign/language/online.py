@@ -8,7 +8,7 @@ timid thing.
 
 Source: Shao et al., DeepSeekMath (2024), group-relative policy optimisation; tokens of all answers count alike, not
 answers by their mean token (Liu et al., Understanding R1-Zero-like training, 2025). Chakraborty et al., MaxMin-RLHF,
-ICML 2024, for the objective; by Sion's theorem one writer at a distance from the reference is enough, no lottery.
+ICML 2024, for the objective. One writer is the answer, not a lottery: drawing a writer, then an answer, is a way to write.
 """
 
 from collections.abc import Callable, Iterator, Sequence

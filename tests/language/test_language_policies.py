@@ -22,7 +22,7 @@ from pluralign.language.robust import GroupRobust
 from pluralign.language.steering import weights_behind
 from pluralign.language.steps import Steps
 from pluralign.language.weighing import acting, moved, start, welfare_named
-from pluralign.language.writer import Writer, continued
+from pluralign.language.writer import Writer, continued, moving, tunable
 from pluralign.language.yardstick import Yardstick, served, yardstick
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
@@ -153,6 +153,27 @@ def test_writing_by_a_cache_is_what_the_whole_model_would_write():
         with torch.no_grad():
             best = model(input_ids=ids).logits[0].argmax(-1)
         assert best[len(prompt) - 1 : -1].tolist() == list(answer)
+
+
+def test_adapters_share_what_stands_still_and_leave_the_reference_alone():
+    pytest.importorskip("peft")
+    writer = Writer(llama(), Words(end=1), "tiny", most=4, longest=20)
+    made, pieces = tunable(writer, "lora", 2, 0), [Pieces((5, 6), (7, 8))]
+    before = {name: value.clone() for name, value in writer.model.state_dict().items()}
+    read = lambda one: answer_log_probs(one.model, pieces)
+    torch.testing.assert_close(read(made), read(writer))  # adapters begin at nothing
+    places = {value.data_ptr() for value in made.model.parameters()}
+    assert {value.data_ptr() for value in writer.model.parameters()} <= places
+    optimiser = torch.optim.SGD(moving(made), lr=10.0)
+    for _ in range(2):
+        (-read(made).sum()).backward()
+        optimiser.step()
+    assert read(made) > read(writer) + 0.01
+    assert all(torch.equal(value, before[name]) for name, value in writer.model.state_dict().items())
+    full = tunable(writer, "full", 2, 0)
+    assert not {x.data_ptr() for x in full.model.parameters()} & {
+        x.data_ptr() for x in writer.model.parameters()
+    }
 
 
 def test_divergence_is_the_mean_log_ratio_with_less_noise():
