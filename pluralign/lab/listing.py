@@ -96,7 +96,11 @@ def _methods() -> list[tuple[str, str]]:
     from pluralign.lab.optimise import OFFLINE
     from pluralign.policies.direct import TRAINERS
 
-    return [*TRAINERS.items(), *((name, _first(kind)) for name, kind in OFFLINE.items())]
+    online = [
+        ("grpo", "texts: by rewards of a model's own answers"),
+        ("best-of-n", "texts: the best of n answers"),
+    ]
+    return [*TRAINERS.items(), *((name, _first(kind)) for name, kind in OFFLINE.items()), *online]
 
 
 def _first(kind: Any) -> str:
