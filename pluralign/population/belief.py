@@ -24,7 +24,7 @@ from pluralign.utility.linear import LinearWorth
 from pluralign.utility.scores import AtTastes, Nonlinear, slate_worths
 
 AT_ONCE = 1 << 24  # shares held per piece, 128 MB
-DOUBTS = 16  # worths that an option never met might have
+DOUBTS = 32  # worths that an option never met might have
 
 
 @dataclass(frozen=True)

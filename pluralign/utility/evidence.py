@@ -36,9 +36,7 @@ class Unsaid:
     own: float
     root: Float[Tensor, "D Q"]
 
-    def covariance(
-        self, rows: Float[Tensor, "M K D"], new: Bool[Tensor, "M K"]
-    ) -> Float[Tensor, "M K K"]:
+    def covariance(self, rows: Float[Tensor, "M K D"], new: Bool[Tensor, "M K"]) -> Float[Tensor, "M K K"]:
         """Of the worths on a slate; those of options that were met are taken as known."""
         told = (rows @ self.root) * new[..., None]
         return told @ told.mT + self.own * torch.diag_embed(new.to(rows))

@@ -59,9 +59,7 @@ class Linear:
         shown = torch.unique(slate[slate != ABSENT])
         known = options.take(shown)
         text = isinstance(options, Texts)
-        named = self.identity is True or (
-            self.identity == "auto" and (text or options.rows.shape[-1] == 0)
-        )
+        named = self.identity is True or (self.identity == "auto" and (text or options.rows.shape[-1] == 0))
         if named and isinstance(known, Segments):
             raise ValueError("`identity` needs items or texts; segments are worth the sum of their steps.")
         styled = text and (named if self.style == "auto" else bool(self.style))
@@ -91,9 +89,7 @@ class Linear:
         raw = dataclasses.replace(raw, scale=scale * float(self.described))
         return raw if raw.width <= NARROW else self._rotated(raw, known, None)
 
-    def _rotated(
-        self, raw: "LinearWorth", known: Options, own: Float[Tensor, "I I"] | None
-    ) -> "LinearWorth":
+    def _rotated(self, raw: "LinearWorth", known: Options, own: Float[Tensor, "I I"] | None) -> "LinearWorth":
         """The span of what was shown; `own` (I, I) takes the place of the identity."""
         if own is not None:
             first = torch.eye(raw.described, dtype=own.dtype)

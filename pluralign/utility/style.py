@@ -15,10 +15,10 @@ STYLE = (
 )  # fmt: skip
 _WORD = re.compile(r"[\w'’]+")
 _END = re.compile(r"[.!?…。！？]+(?:\s|$)")
-_REASONS = frozenset("because since therefore thus hence so however although but".split())
-_SELF = frozenset("i i'm me my mine myself".split())
-_READER = frozenset("you your yours yourself u".split())
-_CARELESS = frozenset("lol u ur im dont cant wont thats".split())
+_REASONS = frozenset(["because", "since", "therefore", "thus", "hence", "so", "however", "although", "but"])
+_SELF = frozenset(["i", "i'm", "me", "my", "mine", "myself"])
+_READER = frozenset(["you", "your", "yours", "yourself", "u"])
+_CARELESS = frozenset(["lol", "u", "ur", "im", "dont", "cant", "wont", "thats"])
 
 
 def style(texts: tuple[str, ...]) -> Float[Tensor, "N P"]:
