@@ -11,6 +11,7 @@ from torch import Tensor
 from pluralign.data.comparisons import ABSENT, Comparisons
 from pluralign.data.options import Options, Segments, Texts
 
+TALL = 4  # times as many options as features
 NARROW = 64  # up to this width a taste is the list of feature weights; beyond, features are rotated
 
 
@@ -75,10 +76,19 @@ class Linear:
         if raw.width <= NARROW or raw.nameless:
             return raw
         design = raw.basis(known)
-        _, singular, rotation = torch.linalg.svd(design, full_matrices=False)
+        singular, side = _singular(design)
         keep = singular > 1e-7 * singular[0]
         keep[self.components :] = False
-        return dataclasses.replace(raw, matrix=rotation[keep].T.contiguous())
+        return dataclasses.replace(raw, matrix=side[:, keep].contiguous())
+
+
+def _singular(design: Float[Tensor, "N D"]) -> tuple[Float[Tensor, " S"], Float[Tensor, "D S"]]:
+    """Singular values, largest first, and right singular vectors; of a tall design by way of its Gram matrix."""
+    if len(design) < TALL * design.shape[1]:
+        _, singular, rotation = torch.linalg.svd(design, full_matrices=False)
+        return singular, rotation.T
+    size, side = torch.linalg.eigh(design.T @ design)
+    return size.flip(0).clamp_min(0.0).sqrt(), side.flip(1)
 
 
 @runtime_checkable
