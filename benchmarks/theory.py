@@ -393,7 +393,14 @@ def _pieces(world: Any, count: int, steps: int, draw: Any) -> Any:
     )
 
 
-PARTS = {"metrics": metrics, "bounds": bounds, "speed": speed, "beds": beds, "regret": regret, "direct": direct}
+PARTS = {
+    "metrics": metrics,
+    "bounds": bounds,
+    "speed": speed,
+    "beds": beds,
+    "regret": regret,
+    "direct": direct,
+}
 
 
 def main() -> None:
