@@ -4,6 +4,8 @@ worlds       two even camps: regret of everybody served by their own taste (midd
              best policy, 1 random), and the worst camp of MaxMin beside the best worst camp of any lottery over all
              policies of the run
 minority     two camps of ten to one: the minority's regret less that of two even camps
+vpl          the maze alone: people who want one of two goals, never seen before their 16 answers; chance that the policy that
+             is told what is believed of them gets them there, and the same for one that is told the truth
 adversaries  one person in ten wants the opposite: regret of the honest, less that without such people
 constrained  shared safety: for each of three camps the reward within a limit on the hazard that all mind, beside that of
              the exact twin's best within the same limit, and the discounted steps on hazardous ground
@@ -26,6 +28,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from vpl_maze import vpl
 
 from pluralign.lab.beds import BEDS, bed
 from pluralign.lab.experiment import Experiment
@@ -169,6 +172,7 @@ PARTS: dict[str, Callable[[str, int, float], dict[str, Any]]] = {
     "minority": minority,
     "adversaries": adversaries,
     "constrained": constrained,
+    "vpl": vpl,
 }
 
 

@@ -85,7 +85,7 @@ BEDS: dict[str, Bed] = {
         training={**_BODY, "batch": 512, "learning_rate": 3e-3},
     ),
 }
-ALIASES = {"shared-safety": "safety", "navigation": "crowd"}
+ALIASES = {"shared-safety": "safety", "navigation": "crowd", "kitchen-like": "pusher"}
 
 
 def bed(name: str) -> Bed:

@@ -1,7 +1,7 @@
 """People served by policies: what each gets, and how much less than they could have."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,43 @@ class Taught:
     def discount(self) -> float:
         """Per step."""
         return self.learner.discount
+
+
+@dataclass(frozen=True)
+class GoingOn:
+    """A learner whose searches go on from policies that are there already, unless told otherwise.
+
+    Attributes:
+        learner: who trains. known: policies to go on from. found: what was found since, in turn.
+    """
+
+    learner: Any
+    known: tuple[Policy, ...]
+    found: list[Policy] = field(default_factory=list)
+
+    def improve(
+        self,
+        voices: Voices,
+        weight: Float[Tensor, " G"],
+        *,
+        seed: Seed = 0,
+        start: Start = None,
+        progress: Progress | None = None,
+    ) -> Policy:
+        begin = (self.known or None) if start is None else start
+        self.found.append(self.learner.improve(voices, weight, seed=seed, start=begin, progress=progress))
+        return self.found[-1]
+
+    def returns(self, policy: Policy, voices: Voices, *, seed: Seed = 0) -> Float[Tensor, "E G"]:
+        return self.learner.returns(policy, voices, seed=seed)
+
+    def random(self) -> Policy:
+        return self.learner.random()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.learner, name)
 
 
 def factor_returns(seen: Segments, discount: float) -> Float[Tensor, "E F"]:

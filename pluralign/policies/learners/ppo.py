@@ -1,7 +1,6 @@
 """Proximal policy optimisation (Schulman et al. 2017) by Stable-Baselines3, paid by voices."""
 
 import dataclasses
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -255,12 +254,7 @@ class PPO:
                 after = _state(trainer)
         finally:
             env.close()
-        if paid.lost_count:
-            warnings.warn(
-                f"{paid.lost_count} training episodes became unstable: they were ended there, and the step was not "
-                "learned from.",
-                stacklevel=2,
-            )
+        paid.warn()
         counted = hasattr(space, "n")
         low = torch.zeros(0) if counted else torch.as_tensor(space.low)
         high = torch.zeros(0) if counted else torch.as_tensor(space.high)
