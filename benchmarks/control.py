@@ -3,6 +3,7 @@
 worlds       two even camps: regret of everybody served by their own taste (middle half and worst tenth of people, 0 own
              best policy, 1 random), and the worst camp of MaxMin beside the best worst camp of any lottery over all
              policies of the run
+answers      the same with 160 answers of each person in place of 40
 minority     two camps of ten to one: the minority's regret less that of two even camps
 vpl          the maze alone: people who want one of two goals, never seen before their 16 answers; chance that the policy that
              is told what is believed of them gets them there, and the same for one that is told the truth
@@ -85,8 +86,8 @@ def worst_camp(told: dict[str, Any], welfare: str) -> dict[str, float]:
     }
 
 
-def worlds(world: str, seeds: int, training: float) -> dict[str, Any]:
-    told = measured(world, seeds, training)
+def worlds(world: str, seeds: int, training: float, **more: Any) -> dict[str, Any]:
+    told = measured(world, seeds, training, **more)
     found: dict[str, Any] = {
         f"{policy}, {statistic}": numbers(estimate(told, policy, statistic))
         for policy in ("personalised", "maxmin", "pooled")
@@ -181,8 +182,14 @@ def constrained(world: str, seeds: int, training: float) -> dict[str, Any]:
     return told
 
 
+def answers(world: str, seeds: int, training: float) -> dict[str, Any]:
+    """The same as `worlds` with four times the answers: what is lost to what answers did not tell comes back."""
+    return worlds(world, seeds, training, asked=160)
+
+
 PARTS: dict[str, Callable[[str, int, float], dict[str, Any]]] = {
     "worlds": worlds,
+    "answers": answers,
     "minority": minority,
     "adversaries": adversaries,
     "constrained": constrained,
