@@ -18,6 +18,7 @@ benchmarks/results/control-PART.json. Runs are kept in runs/control, and go on w
 import argparse
 import dataclasses
 import json
+import math
 import os
 import platform
 import time
@@ -130,14 +131,14 @@ def adversaries(world: str, seeds: int, training: float) -> dict[str, Any]:
 def honest(told: dict[str, Any], policy: str) -> Estimate:
     """Mean regret of two camps that count alike."""
     each = [camp_mean(told, policy, camp) for camp in (0, 1)]
-    error = float(np.hypot(*(x.standard_error for x in each))) / 2
+    error = math.hypot(*(x.standard_error for x in each)) / 2
     return Estimate.normal(sum(x.value for x in each) / 2, error, sum(x.n for x in each))
 
 
 def compared(pair: dict[str, Estimate]) -> dict[str, Any]:
     """Two regrets and how much larger the second is, as if their people were different ones."""
     first, second = pair.values()
-    error = float(np.hypot(first.standard_error, second.standard_error))
+    error = math.hypot(first.standard_error, second.standard_error)
     lost = Estimate.normal(second.value - first.value, error, first.n + second.n)
     return {**{name: numbers(x) for name, x in pair.items()}, "lost": numbers(lost)}
 
@@ -150,8 +151,8 @@ def constrained(world: str, seeds: int, training: float) -> dict[str, Any]:
     import pluralign_envs
 
     learner = bed(world).learner(training)
-    twin = Tabular(dataclasses.replace(pluralign_envs.twin(learner.world), discount=learner.discount))
-    names = [factor.name for factor in pluralign_envs.make_world(learner.world).factors]
+    twin = Tabular(dataclasses.replace(pluralign_envs.twin(bed(world).world), discount=learner.discount))
+    names = [factor.name for factor in pluralign_envs.make_world(bed(world).world).factors]
     taste = lambda **of: torch.tensor([[of.get(name, 0.0) for name in names]], dtype=torch.float64)
     harm = known_voices(taste(hazard=1.0), names=("hazard",))
     judge = dataclasses.replace(learner, episodes=1024)
