@@ -146,7 +146,9 @@ def compared(pair: dict[str, Estimate]) -> dict[str, Any]:
 LIMIT = 0.03  # discounted steps on hazardous ground; the straight ways take almost two
 
 
-def constrained(world: str, seeds: int, training: float) -> dict[str, Any]:
+def constrained(
+    world: str, seeds: int, training: float, goals: tuple[str, ...] | None = None
+) -> dict[str, Any]:
     """Reward and cost of every camp and seed, on episodes that the lottery was not chosen by."""
     import pluralign_envs
 
@@ -157,7 +159,7 @@ def constrained(world: str, seeds: int, training: float) -> dict[str, Any]:
     harm = known_voices(taste(hazard=1.0), names=("hazard",))
     judge = dataclasses.replace(learner, episodes=1024)
     told: dict[str, Any] = {}
-    for goal in bed(world).goals:
+    for goal in bed(world).goals if goals is None else goals:
         camp = known_voices(taste(**{goal: 1.0, "effort": -0.01}), names=(goal,))
         exact = Constrained(harm, (LIMIT,)).optimise(twin, camp)
         # Episodes of the simulator end, so those of its twin are played out as well.
@@ -168,10 +170,14 @@ def constrained(world: str, seeds: int, training: float) -> dict[str, Any]:
         )
         rows = []
         for seed in range(seeds):
-            begun = time.process_time()
-            found = Constrained(harm, (LIMIT,), rounds=8).optimise(learner, camp, seed)
-            reward, cost = (found.returns(judge, voices, seed=1000 + seed).mean() for voices in (camp, harm))
-            rows.append([float(reward) / oracle, float(cost), time.process_time() - begun])
+            path = RUNS / f"constrained-{world}-{goal}-{seed}-{training:g}.json"
+            if not path.is_file():
+                begun = time.process_time()
+                found = Constrained(harm, (LIMIT,), rounds=8).optimise(learner, camp, seed)
+                got = [float(found.returns(judge, x, seed=1000 + seed).mean()) for x in (camp, harm)]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps([got[0] / oracle, got[1], time.process_time() - begun]), "utf-8")
+            rows.append(json.loads(path.read_text("utf-8")))
             print(world, goal, seed, rows[-1], flush=True)
         part, cost, seconds = torch.tensor(rows, dtype=torch.float64).T
         told[goal] = {
@@ -188,7 +194,7 @@ def answers(world: str, seeds: int, training: float) -> dict[str, Any]:
     return worlds(world, seeds, training, asked=160)
 
 
-PARTS: dict[str, Callable[[str, int, float], dict[str, Any]]] = {
+PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "worlds": worlds,
     "answers": answers,
     "minority": minority,
@@ -205,12 +211,14 @@ def main() -> None:
     words.add_argument("part", choices=PARTS)
     words.add_argument("--only", default=",".join(BEDS), help="worlds, with commas")
     words.add_argument("--seeds", type=int, default=5)
+    words.add_argument("--goals", help="camps of `constrained`, with commas; all by default")
     words.add_argument("--training", type=float, default=1.0, help="steps, as a part of the usual ones")
     given = words.parse_args()
     path = HERE / "results" / f"control-{given.part}.json"
     for world in given.only.split(","):
         begun = time.process_time()
-        found = PARTS[given.part](world, given.seeds, given.training)
+        more = {"goals": tuple(given.goals.split(","))} if given.goals else {}
+        found = PARTS[given.part](world, given.seeds, given.training, **more)
         told = {"seeds": given.seeds, "training": given.training, "cpu_seconds": time.process_time() - begun}
         results = json.loads(path.read_text("utf-8")) if path.is_file() else {}
         results[world] = {**told, "python": platform.python_version(), **found}
