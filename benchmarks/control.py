@@ -52,8 +52,9 @@ def measured(world: str, seeds: int, training: float, **more: Any) -> dict[str, 
     return read(settings.run(RUNS / name).folder)
 
 
-def numbers(value: Any) -> dict[str, float]:
-    return {"value": value.value, "standard_error": value.standard_error, "n": value.n}
+def numbers(value: Any) -> dict[str, float | None]:
+    error = value.standard_error
+    return {"value": value.value, "standard_error": error if math.isfinite(error) else None, "n": value.n}
 
 
 def of_camps(regret: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
