@@ -57,7 +57,9 @@ BEDS: dict[str, Bed] = {
         ("red", "blue", "green", "yellow", "purple", "orange", "teal", "pink", "brown", "black"),
         ("effort",),
     ),
-    "safety": Bed("pluralign/SharedSafety-v0", ("red", "blue", "green"), ("hazard", "effort")),
+    "safety": Bed(
+        "pluralign/SharedSafety-v0", ("red", "blue", "green"), ("hazard", "effort"), training={"strays": 32}
+    ),
     "reacher": Bed(
         "pluralign/Reacher-v0",
         ("red", "blue", "green", "yellow"),

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pluralign.data.options import Segments
-from pluralign.policies.learner import Policy, Progress, Start
+from pluralign.policies.learner import Policy, Progress, Start, several
 from pluralign.policies.learners.batch import made, played
 from pluralign.policies.learners.episodes import check_home, one_thread
 from pluralign.policies.learners.ppo import PPO
@@ -41,11 +41,15 @@ class Taught:
 
     Attributes:
         learner: who trains. voices: whose own best policies are known. own: these policies, one a voice.
+        known: further policies that a lottery may play.
+        personal: what serves any taste; training for a mixture of voices may go on from what it does for that.
     """
 
     learner: Any
     voices: Voices
     own: Sequence[Policy]
+    known: Sequence[Policy] = ()
+    personal: Any = None
 
     def improve(
         self,
@@ -60,6 +64,9 @@ class Taught:
         single = int((weight != 0).sum()) == 1
         if start is None and single and torch.equal(voices.z, self.voices.z):
             return self.own[int(weight.argmax())]
+        taste = voices.mixed(weight.to(voices.z))
+        if start is not None and self.personal is not None and bool(taste.any()):
+            start = (*several(start), self.personal.of(taste))
         return self.learner.improve(voices, weight, seed=seed, start=start, progress=progress)
 
     def returns(self, policy: Policy, voices: Voices, *, seed: Seed = 0) -> Float[Tensor, "E G"]:
