@@ -1,10 +1,11 @@
-"""Reward theory, measured: `python benchmarks/theory.py metrics | bounds | speed | beds | regret` (or nothing, for all).
+"""Reward theory, measured: `python benchmarks/theory.py PART ...` (metrics, bounds, speed, beds, regret, direct; or nothing, for all).
 
     metrics   correlation of each distance with regret on random worlds, beside what was found by other code
     bounds    worst-case regret over distance, on one small world; exact losses beside brute force, on drawn ones
     speed     sampled steps per second
     beds      a shaped copy and another reward on simulated worlds, 100,000 steps
     regret    the reward that is found where people judge by regret, or by partial return, by a model of either
+    direct    policies from answers alone, beside offline learning with the true reward (without_a_reward.py)
 
 Each part writes benchmarks/results/theory-<part>.json and prints what it measured beside the bar.
 """
@@ -308,6 +309,14 @@ def _bed(world: str) -> dict[str, Any]:
     return found
 
 
+def direct() -> dict[str, Any]:
+    """Contrastive preference learning on two simulated worlds."""
+    sys.path.insert(0, str(HERE))
+    from without_a_reward import direct as measured
+
+    return measured()
+
+
 def regret(seeds: int = 8, answers: int = 4000) -> dict[str, Any]:
     """STARC distance from the planted reward to the learned one, on the delivery grid; answers made and fitted by each rule.
 
@@ -384,7 +393,14 @@ def _pieces(world: Any, count: int, steps: int, draw: Any) -> Any:
     )
 
 
-PARTS = {"metrics": metrics, "bounds": bounds, "speed": speed, "beds": beds, "regret": regret}
+PARTS = {
+    "metrics": metrics,
+    "bounds": bounds,
+    "speed": speed,
+    "beds": beds,
+    "regret": regret,
+    "direct": direct,
+}
 
 
 def main() -> None:

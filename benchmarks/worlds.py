@@ -1,11 +1,11 @@
-"""Steps per second of every world: `python benchmarks/worlds.py [rounds]`.
+"""Steps per second of every world: `python benchmarks/worlds.py [rounds] [world ...]`.
 
 In one run and by turns, on one machine: MuJoCo's rollout alone (physics and state, nothing observed), our vector
 environment with 0 and 2 threads, gymnasium's SyncVectorEnv of our single environment, and, where gymnasium has an
 environment of the same model, its SyncVectorEnv of that (needs imageio). One thread is timed by the processor's
 clock, two by the wall's, which other jobs on the machine disturb. Ratios are taken within a round, so that
 another job on the machine slows both sides; the table has the median of the rounds and their extremes.
-Writes benchmarks/results/worlds.json.
+Merges what it measures into benchmarks/results/worlds.json, with the load of the machine then.
 """
 
 import json
@@ -108,21 +108,21 @@ def measure(id: str, rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
-    worlds = {}
-    for id in pluralign_envs.catalogue.WORLDS:
-        worlds[id] = measure(id, rounds)
+    path = HERE / "results" / "worlds.json"
+    kept = json.loads(path.read_text("utf-8"))["worlds"] if path.is_file() else {}
+    for id in sys.argv[2:] or pluralign_envs.catalogue.WORLDS:
+        load = [round(v, 1) for v in os.getloadavg()]
+        kept[id] = {"rounds": rounds, "load": load, **measure(id, rounds)}
         told = ", ".join(
-            f"{name} {m} ({low} to {high})" for name, (m, low, high) in worlds[id]["ratio"].items()
+            f"{name} {m} ({low} to {high})" for name, (m, low, high) in kept[id]["ratio"].items()
         )
-        print(f"{id}: {worlds[id]['steps per second']['batch']:,} steps/s; {told}", flush=True)
-    result = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "load": [round(v, 1) for v in os.getloadavg()],
-        "copies": COPIES,
-        "rounds": rounds,
-        "worlds": worlds,
-    }
-    (HERE / "results" / "worlds.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+        print(f"{id}: {kept[id]['steps per second']['batch']:,} steps/s; {told}", flush=True)
+        result = {
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "copies": COPIES,
+            "worlds": kept,
+        }
+        path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
