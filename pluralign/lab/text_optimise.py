@@ -233,7 +233,7 @@ def optimise_texts(
         reward, asking = heard(belief, voices), picked(train, prompts)
         run.stage("policy", policy)
         run.stage("judge", judging)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, FileNotFoundError):
         run.forget()
         raise
     run.finish()
