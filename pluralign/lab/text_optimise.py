@@ -248,9 +248,8 @@ def checked(data: Comparisons, prompts: Sequence[str], answers: Sequence[str], f
         DataError: slates of more than two, texts without prompts, or an answer that compares a text with itself.
     """
     if data.places != 2 or len(prompts) < len(data.options):
-        raise DataError(
-            f"{folder} should compare pairs of texts, it has slates of {data.places}; import it as pairs."
-        )
+        what = "votes" if len(prompts) < len(data.options) else f"slates of {data.places}"
+        raise DataError(f"{folder} should compare pairs of texts, it has {what}; import it as pairs.")
     lost = next((k for k, prompt in enumerate(prompts) if not prompt.strip()), None)
     if lost is not None:
         raise DataError(
