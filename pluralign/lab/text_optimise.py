@@ -140,7 +140,8 @@ def optimise_texts(
                 f"no rater {rater!r} answered in {folder}{nearest(rater, data.rater_ids)}; give one who did."
             )
     train, apart = prompts_apart(data, prompts, source.role, seed)
-    reference = load_writer(backbone, most=most)
+    # What is saved names the reference by its place, which should not hang on where the command was typed.
+    reference = load_writer(Path(backbone).resolve() if Path(backbone).exists() else backbone, most=most)
     config = {
         "command": "optimise texts",
         "method": method,
