@@ -80,7 +80,9 @@ def new(name: str, answers: str, members: tuple[str, ...]) -> list[dict[str, Any
         for member in members:
             share = predicted(member, train, test, fold)
             found[member].append(judged(share, test))
-            print(name, answers, k, member, *(round(float(x.mean()), 4) for x in found[member][-1]), flush=True)
+            print(
+                name, answers, k, member, *(round(float(x.mean()), 4) for x in found[member][-1]), flush=True
+            )
     slate = torch.cat(judged_on)
     units = torch.where(fold[slate] < 0, -1, slate)
     bars = NEW[name, answers]
@@ -109,7 +111,12 @@ def predicted(member: str, train: Any, test: Any, fold: torch.Tensor) -> torch.T
         return torch.full((len(test),), float(train.label[:, 0].mean()), dtype=torch.float64)
     if member in ("length", "ridge"):
         rows = train.options.rows
-        plain = Items(rows[:, :1] if member == "length" else rows, train.options.ids, (), rows.shape[1] - 1 if member == "ridge" else 0)
+        plain = Items(
+            rows[:, :1] if member == "length" else rows,
+            train.options.ids,
+            (),
+            rows.shape[1] - 1 if member == "ridge" else 0,
+        )
         train, test = (dataclasses.replace(part, options=plain) for part in (train, test))
         fit = lambda data, ridge: pluralign.Pooled(Linear(identity=False), ridge=ridge).fit(data)
         ridge = 1.0 if member == "length" else held_out_ridge(fit, train, fold)
