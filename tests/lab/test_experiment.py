@@ -212,6 +212,13 @@ def test_the_report_says_whether_answers_or_training_are_lacking(own, heard, voi
     assert lacking(told) == []
 
 
+def test_a_model_may_be_told_how_many_camps_to_find():
+    assert Experiment("maze", model="trust", groups=2).explains().groups == 2
+    assert Experiment("maze", model="trust").explains().groups == 1
+    with pytest.raises(ValueError, match="pooled has no setting 'groups'"):
+        Experiment("maze", model="pooled", groups=2)
+
+
 def test_each_person_has_the_voice_that_points_their_way():
     z = torch.tensor([[1.0, 0.0], [0.0, 5.0]])
     known = torch.tensor([[10.0, 1.0], [0.1, 0.2], [-1.0, -9.0]])
