@@ -207,7 +207,7 @@ class Heard:
         kept = gains.nonzero()[:, 0].tolist()
         weight = voices.weight[kept] / voices.weight[kept].sum()
         heard = Voices(voices.worth, voices.z[kept], weight, tuple(voices.names[g] for g in kept))
-        taught = Taught(learner, heard, tuple(own[g] for g in kept))
+        taught = Taught(learner, heard, tuple(own[g] for g in kept), getattr(learner, "known", ()))
         lottery = best.optimise(taught, heard, streams.number("welfare"), progress)
         return dataclasses.replace(lottery, diagnostics={**lottery.diagnostics, **told})
 
