@@ -5,13 +5,15 @@ New: cross-validated over held-out debates (arguments) or random fifths of the s
 shown in no training answer. Beside each head the set's own baselines, and where they can be refitted (length; ridge over
 embedding and length, its ridge chosen by held-out debates or statements) the same folds and paired differences.
 
-Intervals are of 2,000 bootstraps over raters for seen texts, and over texts for new ones (an answer counts as often as both of
+Intervals are of 1,000 bootstraps over raters for seen texts, and over texts for new ones (an answer counts as often as both of
 its texts were drawn: Owen 2007), as new texts are the sample there.
 """
 
 import dataclasses
+import json
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import torch
 
 HERE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("PLURALIGN_SHARED", HERE.parent.parent / "shared")) / "data"
-SAMPLES = 2000
+SAMPLES = 1000
 RIDGES = (0.1, 1.0, 10.0, 100.0)
 SEEN = {"convincing_args": (0.807, 0.425), "civic_votes": (0.741, 0.516)}
 NEW = {
@@ -31,20 +33,21 @@ NEW = {
 
 
 def texts() -> dict[str, Any]:
-    """All of it; about 12 minutes of one core."""
-    rows = []
-    for name, members in (
-        ("convincing_args", ("pooled", "hierarchical")),
-        ("civic_votes", ("pooled", "hierarchical")),
-    ):
-        rows += [seen(name, member) for member in members]
-    for name, answers, members in (
-        ("convincing_args", "comparisons", ("length", "ridge", "pooled")),
-        ("civic_votes", "comparisons", ("length", "ridge", "pooled", "hierarchical")),
-        ("civic_votes", "votes", ("constant", "pooled", "camps")),
-    ):
-        rows += new(name, answers, members)
-    return {"bootstraps": SAMPLES, "rows": rows}
+    """All of it; about eight minutes of one core. Rows are written as they come."""
+    rows: list[dict[str, Any]] = []
+    args, civic = "convincing_args", "civic_votes"
+    work: tuple[Callable[[], list[dict[str, Any]]], ...] = (
+        lambda: new(args, "comparisons", ("length", "ridge", "pooled")),
+        lambda: [seen(args, "pooled"), seen(civic, "pooled")],
+        lambda: new(civic, "comparisons", ("length", "ridge", "pooled", "hierarchical")),
+        lambda: [seen(civic, "hierarchical"), seen(args, "hierarchical")],
+        lambda: new(civic, "votes", ("constant", "ridge", "pooled", "hierarchical")),
+    )
+    for one in work:
+        rows += one()
+        found = {"bootstraps": SAMPLES, "rows": rows}
+        (HERE / "results" / "language-texts.json").write_text(json.dumps(found, indent=1) + "\n")
+    return found
 
 
 def seen(name: str, member: str) -> dict[str, Any]:
