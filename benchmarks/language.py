@@ -2,6 +2,7 @@
 
 tokens  tokens computed for the same answers, against a trainer that pads both texts of each comparison
 heads   answers per second on cached states of width 384, linear and low-rank, beside the bandwidth of the memory
+welfare MaxMin against pooled on writers of planted texts: worst camp's win rate, mean, distance from the reference; 5 seeds
 gpu     joint training of a model of half a billion random weights in bfloat16: tokens per second and the share of the
         measured matmul peak (says so where there is no GPU)
 
@@ -103,6 +104,13 @@ def heads(texts: int = 20_000, answers: int = 200_000, width: int = 384, rank: i
     return {"texts": texts, "answers": answers, "width": width, "bytes_per_second": speed, "rows": rows}
 
 
+def welfare() -> dict[str, Any]:
+    """See language_welfare.py."""
+    import language_welfare
+
+    return language_welfare.welfare()
+
+
 def gpu(length: int = 1024, batch: int = 8) -> dict[str, Any] | None:
     """Forward and backward of a random half-billion model; None without a GPU."""
     if not torch.cuda.is_available():
@@ -146,7 +154,12 @@ def gpu(length: int = 1024, batch: int = 8) -> dict[str, Any] | None:
 def main() -> None:
     """Run the parts that are named, or all."""
     torch.set_num_threads(1)
-    parts: dict[str, Callable[[], dict[str, Any] | None]] = {"tokens": tokens, "heads": heads, "gpu": gpu}
+    parts: dict[str, Callable[[], dict[str, Any] | None]] = {
+        "tokens": tokens,
+        "heads": heads,
+        "welfare": welfare,
+        "gpu": gpu,
+    }
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("parts", nargs="*", help="by default all")
     for name in words.parse_args().parts or parts:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from pluralign.data.comparisons import Comparisons
@@ -275,11 +275,12 @@ def _welfare(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[st
     best = dataclasses.replace(best, **{k: v for k, v in changes.items() if k in fields})  # type: ignore[type-var]
     with _watched(settings.learner(), stage, settings.welfare, seed, notes) as learner:
         personal = load_policy(run.files(f"personal-{seed}") / "policy")
-        own = _better(
-            learner, voices, _policies(run, "voices", seed), tuple(personal.of(z) for z in voices.z)
-        )
+        alone, told = _policies(run, "voices", seed), tuple(personal.of(z) for z in voices.z)
+        own = _better(learner, voices, alone, told)
+        pooled = load_policy(run.files(f"pooled-{seed}") / "policy")
+        known = tuple(p for p in (*alone, *told, *pooled.policies) if not any(p is q for q in own))
         voices, own, silent = _gaining(learner, voices, own)
-        taught = Taught(learner, voices, own)
+        taught = Taught(learner, voices, own, known, personal)
         lottery = best.optimise(taught, voices, Streams(seed).number("welfare"))
     lottery.save(stage.folder / "policy")
     notes += [
@@ -418,6 +419,10 @@ def _judge(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[str,
     returns["personalised"] = torch.einsum("rf,ref->re", taste, each_own)
     random = returns["random"].mean(1)
     regrets = {name: regret(value, random, best) for name, value in returns.items()}
+    mine_by = _nearest(known, voices.z)
+    regrets["own voice"] = torch.stack([regrets[f"voice {g}"] for g in range(len(voices))])[
+        mine_by, torch.arange(len(mine_by))
+    ]
     group = None if people.group is None else people.group.tolist()
     for name in ("pooled", settings.welfare, "personalised"):
         _note(stage, name, regrets[name], people.group, seed)
@@ -429,6 +434,12 @@ def _judge(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[str,
         "lost": lost,
         "scale": shown.scale.tolist(),
     }
+
+
+def _nearest(known: Float[Tensor, "R Z"], z: Float[Tensor, "G Z"]) -> Int[Tensor, " R"]:
+    """(R,) the voice that points where each person does, as far as their answers tell."""
+    unit = lambda rows: torch.nn.functional.normalize(rows.double(), dim=-1)
+    return (unit(known) @ unit(z).T).argmax(1)
 
 
 def _linear(voices: Voices, width: int) -> Float[Tensor, "G F"]:

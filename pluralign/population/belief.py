@@ -14,14 +14,17 @@ from pluralign.choice import ChoiceRule
 from pluralign.data.comparisons import Comparisons
 from pluralign.data.options import Options
 from pluralign.population.draws import Draws, joined
+from pluralign.population.grids import normal_grid, root
 from pluralign.population.prior import Atoms, Gaussian, Prior
 from pluralign.population.simplex import Simplex
 from pluralign.population.voices import Voices, cluster
 from pluralign.streams import Seed, Streams
 from pluralign.utility.conditional import laid_out
+from pluralign.utility.linear import LinearWorth
 from pluralign.utility.scores import AtTastes, Nonlinear, slate_worths
 
 AT_ONCE = 1 << 24  # shares held per piece, 128 MB
+DOUBTS = 32  # worths that an option never met might have
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,19 @@ class Belief:
         return torch.cat(parts)
 
     def shares(self, data: Comparisons, draws: Draws) -> Float[Tensor, "S M K"]:
-        """Share per place under each single draw; `predict` averages it, information gain compares it."""
-        return self.rule.share(slate_worths(self.worth, data, draws.z, shared=draws.shared))
+        """Share per place under each single draw; `predict` averages it, information gain compares it.
+
+        What is the own worth of an option never met is not known, and averaged over.
+        """
+        worth = slate_worths(self.worth, data, draws.z, shared=draws.shared)
+        share = self.rule.share(worth)
+        doubt = self.worth.doubt(data) if isinstance(self.worth, LinearWorth) else None
+        if doubt is None:
+            return share
+        new = (torch.diagonal(doubt, dim1=1, dim2=2) > 0).any(1)
+        noise = normal_grid(DOUBTS, data.places).to(worth) @ root(doubt[new]).mT  # (m, DOUBTS, K)
+        share[:, new] = torch.stack([self.rule.share(worth[:, new] + one) for one in noise.unbind(1)]).mean(0)
+        return share
 
     def utility(self, options: Options, draws: Draws) -> Float[Tensor, "R N"]:
         """Expected worth in utils of each option to each rater; only differences within a row mean anything."""

@@ -13,10 +13,10 @@ def normal_grid(count: int, width: int) -> Float[Tensor, "S Z"]:
     return torch.cat([noise, -noise])[:count]
 
 
-def root(covariance: Float[Tensor, "Z Z"]) -> Float[Tensor, "Z Z"]:
+def root(covariance: Float[Tensor, "*b Z Z"]) -> Float[Tensor, "*b Z Z"]:
     """A factor A with A A' = covariance, also where the covariance is singular."""
     size, side = torch.linalg.eigh(covariance)
-    return side * size.clamp_min(0.0).sqrt()
+    return side * size.clamp_min(0.0).sqrt()[..., None, :]
 
 
 def inverse(covariance: Float[Tensor, "Z Z"]) -> Float[Tensor, "Z Z"]:

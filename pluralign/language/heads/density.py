@@ -1,7 +1,9 @@
 """A reward without training: how much likelier an answer is under one model than under another.
 
 Where one model is the other after preference tuning, beta times this is the reward it was tuned for, up to a term of
-the prompt alone (Rafailov et al., NeurIPS 2023); between a strong and a weak model it is a prior for quality.
+the prompt alone (Rafailov et al., NeurIPS 2023); between a strong and a weak model it is a prior for quality
+(Xu et al., CDR: customizable density ratios of strong-over-weak LLMs for preference annotation, 2024), asked for in other
+words by another prompt in front of both.
 """
 
 from collections.abc import Sequence

@@ -89,25 +89,48 @@ def layers(shown: Shown, told: int, hidden: tuple[int, ...], generator: torch.Ge
     return state
 
 
-def log_prob(
+def outputs(
     state: Mapping[str, Tensor],
     depth: int,
-    shown: Shown,
     observation: Float[Tensor, "*n T O"],
-    action: Float[Tensor, "*n T A"],
     told: Float[Tensor, "*n Q"],
-) -> Float[Tensor, "*n T"]:
-    """log pi(action | observation, whom): of counted actions, or a proper normal density in the unit of the actions."""
+) -> Float[Tensor, "*n T C"]:
+    """What the network says of each step: the mean action, or the logits of counted ones."""
     x = torch.cat([observation, told[..., None, :].expand(*observation.shape[:-1], told.shape[-1])], -1)
     for k in range(depth):
         name = f"mlp_extractor.policy_net.{2 * k}"
         x = torch.tanh(torch.nn.functional.linear(x, state[f"{name}.weight"], state[f"{name}.bias"]))
-    out = torch.nn.functional.linear(x, state["action_net.weight"], state["action_net.bias"])
+    return torch.nn.functional.linear(x, state["action_net.weight"], state["action_net.bias"])
+
+
+def log_prob(
+    state: Mapping[str, Tensor],
+    shown: Shown,
+    out: Float[Tensor, "*n T C"],
+    action: Float[Tensor, "*n T A"],
+) -> Float[Tensor, "*n T"]:
+    """log pi(action), given what the network says: of counted actions, or a proper normal density in their unit."""
     if shown.counted:
         return torch.log_softmax(out, -1).gather(-1, action.long())[..., 0]
     wide = noise(shown, state["log_std"])
     gap = (action - out) / wide.exp()
     return -(gap.square() / 2 + wide + 0.9189385332046727).sum(-1)  # log sqrt(2 pi)
+
+
+def divergence(
+    shown: Shown,
+    state: Mapping[str, Tensor],
+    out: Float[Tensor, "*n T C"],
+    before: Mapping[str, Tensor],
+    then: Float[Tensor, "*n T C"],
+) -> Float[Tensor, "*n T"]:
+    """KL(before || now) in nats at every step, in closed form; `out` is what the network says now, `then` said before."""
+    if shown.counted:
+        log = torch.log_softmax(then, -1)
+        return (log.exp() * (log - torch.log_softmax(out, -1))).sum(-1)
+    now, was = noise(shown, state["log_std"]), noise(shown, before["log_std"])
+    square = (2 * was).exp() + (out - then).square()
+    return (now - was + square / (2 * (2 * now).exp()) - 0.5).sum(-1)
 
 
 def noise(shown: Shown, log_std: Float[Tensor, " A"]) -> Float[Tensor, " A"]:
