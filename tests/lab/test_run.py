@@ -64,7 +64,7 @@ def test_leavings_of_a_killed_run_are_swept(tmp_path):
 def test_a_setting_that_came_later_and_is_not_given_is_no_other_config(tmp_path):
     Run.open(tmp_path / "run", {"seed": 0})
     assert Run.open(tmp_path / "run", {"seed": 0, "later": None}).resumed
-    with pytest.raises(FileExistsError, match="later was .* and is now 2"):
+    with pytest.raises(FileExistsError, match=r"later was .* and is now 2"):
         Run.open(tmp_path / "run", {"seed": 0, "later": 2})
 
 
