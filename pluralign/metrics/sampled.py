@@ -249,10 +249,9 @@ def _canonical(values: Float[Tensor, "n K G"], steps: Transitions) -> Float[Tens
         going = steps.discount * (~steps.ended[:, :1]).double()
     wide = steps.state.shape[1] if steps.observed is None else steps.observed
     here, there = steps.state[:, :wide], steps.after[:, 0, :wide]
-    # Waves explain what they can by ripples, and what that leaves is rough; a network learns what is smooth.
-    smooth = First(wide, waves(here, 0))
-    plain = _levelled(values, steps, smooth, _fitted(values, steps, smooth))
-    taught = network(plain.mean(1) @ pairs, here, there, going, rounds=steps.learned, seed=0)
+    # Of what was paid, and not of what is left: features explain what they can by ripples, and what that leaves is rough.
+    paid_apart = values.mean(1) @ pairs
+    taught = network(paid_apart - paid_apart.mean(0), here, there, going, rounds=steps.learned, seed=0)
     psi = Joined(psi, First(wide, taught))
     return _levelled(values, steps, psi, _fitted(values, steps, psi))
 
