@@ -104,27 +104,41 @@ def worlds(world: str, seeds: int, training: float) -> dict[str, Any]:
 def minority(world: str, seeds: int, training: float) -> dict[str, Any]:
     even, uneven = (measured(world, seeds, training, people=44, share=share) for share in (0.5, 10 / 11))
     return {
-        policy: {
-            "even": numbers(camp_mean(even, policy, 1)),
-            "ten to one": numbers(camp_mean(uneven, policy, 1)),
-            "lost": camp_mean(uneven, policy, 1).value - camp_mean(even, policy, 1).value,
-        }
+        policy: compared(
+            {"even": camp_mean(even, policy, 1), "ten to one": camp_mean(uneven, policy, 1)},
+        )
         for policy in ("personalised", "maxmin", "pooled")
     }
 
 
 def adversaries(world: str, seeds: int, training: float) -> dict[str, Any]:
+    """By a model that expects two camps and adversaries, and by one that takes these for a third camp."""
     even = measured(world, seeds, training)
-    mixed = measured(world, seeds, training, population="adversaries")
-    honest = lambda told, policy: float(np.mean([camp_mean(told, policy, camp).value for camp in (0, 1)]))
+    kinds: dict[str, dict[str, Any]] = {"trust": {"model": "trust", "groups": 2}, "camps": {}}
+    mixed = {
+        name: measured(world, seeds, training, population="adversaries", **more)
+        for name, more in kinds.items()
+    }
     return {
-        policy: {
-            "without": honest(even, policy),
-            "with": honest(mixed, policy),
-            "lost": honest(mixed, policy) - honest(even, policy),
-        }
+        f"{policy}, {name}": compared({"without": honest(even, policy), "with": honest(told, policy)})
+        for name, told in mixed.items()
         for policy in ("personalised", "maxmin", "pooled")
     }
+
+
+def honest(told: dict[str, Any], policy: str) -> Estimate:
+    """Mean regret of two camps that count alike."""
+    each = [camp_mean(told, policy, camp) for camp in (0, 1)]
+    error = float(np.hypot(*(x.standard_error for x in each))) / 2
+    return Estimate.normal(sum(x.value for x in each) / 2, error, sum(x.n for x in each))
+
+
+def compared(pair: dict[str, Estimate]) -> dict[str, Any]:
+    """Two regrets and how much larger the second is, as if their people were different ones."""
+    first, second = pair.values()
+    error = float(np.hypot(first.standard_error, second.standard_error))
+    lost = Estimate.normal(second.value - first.value, error, first.n + second.n)
+    return {**{name: numbers(x) for name, x in pair.items()}, "lost": numbers(lost)}
 
 
 LIMIT = 0.03  # discounted steps on hazardous ground; the straight ways take almost two

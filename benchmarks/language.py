@@ -3,10 +3,11 @@
 tokens  tokens computed for the same answers, against a trainer that pads both texts of each comparison
 heads   answers per second on cached states of width 384, linear and low-rank, beside the bandwidth of the memory
 welfare MaxMin against pooled on writers of planted texts: worst camp's win rate, mean, distance from the reference; 5 seeds
-gpu     joint training of a model of half a billion random weights in bfloat16: tokens per second and the share of the
-        measured matmul peak (says so where there is no GPU)
+texts   real people's judgements of real texts, seen and new ones (see language_texts.py)
+gpu     joint training of a model of half a billion random weights, and heads over cached states, in bfloat16 (see
+        language_gpu.py; says so where there is no GPU)
 
-Writes benchmarks/results/language-PART.json. One thread; medians of repeats.
+Writes benchmarks/results/language-PART.json. One thread; medians of repeats, of processor seconds for the heads.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +28,14 @@ import torch
 HERE = Path(__file__).resolve().parent
 
 
-def seconds(work: Callable[[], Any], repeats: int = 5) -> float:
-    """Median wall time of `work` after one run to warm up."""
+def seconds(work: Callable[[], Any], repeats: int = 15) -> float:
+    """Median processor time of `work` after one run to warm up."""
     work()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         work()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return statistics.median(times)
 
 
@@ -72,6 +74,9 @@ def heads(texts: int = 20_000, answers: int = 200_000, width: int = 384, rank: i
     The gradient of a linear head needs X once forwards and once backwards, whatever the number of answers: its floor
     is the time to read X twice, and three numbers of each answer.
     """
+    from pluralign.data import Comparisons, Items
+    from pluralign.language.cached import Pairs, gradient
+
     noise = torch.Generator().manual_seed(0)
     x = torch.randn(texts, width, generator=noise)
     slate = torch.randint(texts, (answers, 2), generator=noise)
@@ -80,22 +85,12 @@ def heads(texts: int = 20_000, answers: int = 200_000, width: int = 384, rank: i
     big = torch.randn(64 * 1024 * 1024 // 4, generator=noise)
     speed = big.numel() * 4 / seconds(lambda: big.sum())  # bytes per second
 
-    def linear() -> None:
-        w = torch.zeros(width, requires_grad=True)
-        score = x @ w
-        gap = score[slate[:, 0]] - score[slate[:, 1]]
-        torch.nn.functional.binary_cross_entropy_with_logits(gap, y).backward()
-
-    def low_rank() -> None:
-        v = torch.full((width, rank), 0.01, requires_grad=True)
-        z = torch.full((1000, rank), 0.1, requires_grad=True)
-        basis = x @ v
-        gap = ((basis[slate[:, 0]] - basis[slate[:, 1]]) * z[rater]).sum(1)
-        torch.nn.functional.binary_cross_entropy_with_logits(gap, y).backward()
-
+    told = Comparisons.pairs(Items(torch.zeros(texts, 0)), slate[:, 0], slate[:, 1], rater, y)
+    pairs = Pairs.of(told)
     rows = []
-    for name, work, wide in (("linear", linear, 1), ("low rank", low_rank, rank)):
-        took = seconds(work)
+    for name, wide in (("linear", 1), ("low rank", rank)):
+        directions, tastes = torch.zeros(wide, width), torch.full((told.raters, wide), 0.1)
+        took = seconds(partial(gradient, x, pairs, directions, tastes, pairs.room(wide)))
         moved = 2 * x.numel() * 4 + answers * (2 * 8 + 8 + 4) * 2 + 4 * answers * wide * 4
         rows.append(
             {"head": name, "answers_per_second": answers / took, "floor_seconds": moved / speed,
@@ -104,59 +99,17 @@ def heads(texts: int = 20_000, answers: int = 200_000, width: int = 384, rank: i
     return {"texts": texts, "answers": answers, "width": width, "bytes_per_second": speed, "rows": rows}
 
 
-def welfare() -> dict[str, Any]:
-    """See language_welfare.py."""
-    import language_welfare
-
-    return language_welfare.welfare()
-
-
-def gpu(length: int = 1024, batch: int = 8) -> dict[str, Any] | None:
-    """Forward and backward of a random half-billion model; None without a GPU."""
-    if not torch.cuda.is_available():
-        print("gpu: there is no GPU here; run this part on a machine that has one.")
-        return None
-    import transformers
-
-    config = transformers.LlamaConfig(
-        vocab_size=32_000, hidden_size=1536, intermediate_size=4096, num_hidden_layers=16, num_attention_heads=12,
-        max_position_embeddings=2048,
-    )  # fmt: skip
-    model = transformers.AutoModel.from_config(config).to("cuda", torch.bfloat16)
-    size = sum(p.numel() for name, p in model.named_parameters() if "embed" not in name)
-    ids = torch.randint(32_000, (batch, length), device="cuda")
-
-    def step() -> None:
-        model(input_ids=ids, use_cache=False).last_hidden_state[:, -1].float().sum().backward()
-        torch.cuda.synchronize()
-
-    a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
-
-    def product() -> None:
-        _ = a @ a
-        torch.cuda.synchronize()
-
-    peak = 2 * 8192**3 / seconds(product, 20)
-    took = seconds(step)
-    work = (
-        6 * size * batch * length
-        + 12 * config.num_hidden_layers * config.hidden_size * batch * length**2 // 2
-    )
-    return {
-        "parameters": size,
-        "tokens_per_second": batch * length / took,
-        "share_of_matmul_peak": work / took / peak,
-        "peak_memory_bytes": torch.cuda.max_memory_allocated(),
-        "device": torch.cuda.get_device_name(),
-    }
-
-
 def main() -> None:
     """Run the parts that are named, or all."""
     torch.set_num_threads(1)
+    from language_gpu import gpu
+    from language_texts import texts
+    from language_welfare import welfare
+
     parts: dict[str, Callable[[], dict[str, Any] | None]] = {
         "tokens": tokens,
         "heads": heads,
+        "texts": texts,
         "welfare": welfare,
         "gpu": gpu,
     }

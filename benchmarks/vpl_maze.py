@@ -5,6 +5,7 @@ must take them to their goal. Beside it the same policy that is told their true 
 """
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,12 +13,14 @@ import torch
 from pluralign.lab.beds import bed
 from pluralign.lab.maze_people import POOL, TASTES, ask
 from pluralign.lab.naming import model_named
+from pluralign.lab.run import Run
 from pluralign.lab.serving import EACH, served
 from pluralign.metrics import Estimate, accuracy, macro
 from pluralign.policies import Personalised
 from pluralign.rewards import known_voices
 from pluralign.streams import Streams
 
+RUNS = Path(__file__).resolve().parents[1] / "runs" / "control"
 ANSWERS = (0, 4, 16)
 NEAR = math.exp(-((0.25 / 0.75) ** 4))  # closeness to a goal at half a cell
 
@@ -62,10 +65,15 @@ def once(seed: int, training: float, model: str) -> dict[str, float]:
 
 
 def vpl(world: str, seeds: int, training: float, model: str = "camps") -> dict[str, Any]:
-    """Means over seeds; only the maze has this protocol."""
+    """Means over seeds, which are kept in runs/control; only the maze has this protocol."""
     if world != "maze":
         raise ValueError(f"VPL's protocol is of the maze, not of {world}; give --only maze.")
-    rows = [once(seed, training, model) for seed in range(seeds)]
+    name = f"vpl-{model}-{training:g}"
+    run = Run.open(RUNS / name, {"command": name, "training": training, "model": model})
+    rows = [
+        run.stage(f"seed-{seed}", lambda stage, seed=seed: once(seed, training, model))
+        for seed in range(seeds)
+    ]
     found: dict[str, Any] = {"model": model}
     for name in rows[0]:
         value = Estimate.mean(torch.tensor([row[name] for row in rows], dtype=torch.float64))

@@ -1,7 +1,7 @@
 """Steps per second of every world: `python benchmarks/worlds.py [rounds] [world ...]`.
 
 In one run and by turns, on one machine: MuJoCo's rollout alone (physics and state, nothing observed), our vector
-environment with 0 and 2 threads, gymnasium's SyncVectorEnv of our single environment, and, where gymnasium has an
+environment with 0 and 2 threads, the same paid by four voices (`VectorRewardWrapper`), gymnasium's SyncVectorEnv of our single environment, and, where gymnasium has an
 environment of the same model, its SyncVectorEnv of that (needs imageio). One thread is timed by the processor's
 clock, two by the wall's, which other jobs on the machine disturb. Ratios are taken within a round, so that
 another job on the machine slows both sides; the table has the median of the rounds and their extremes.
@@ -48,6 +48,19 @@ def ours(id: str, nthread: int) -> Callable[[np.ndarray], Any]:
     return envs.step
 
 
+def paid(id: str) -> Callable[[np.ndarray], Any]:
+    import torch
+
+    from pluralign.rewards import VectorRewardWrapper, known_voices
+
+    torch.set_num_threads(1)
+    envs: Any = gymnasium.make_vec(id, num_envs=COPIES, vectorization_mode="vector_entry_point", nthread=0)
+    tastes = np.random.default_rng(2).normal(size=(4, len(envs.unwrapped.factor_names)))
+    envs = VectorRewardWrapper(envs, known_voices(tastes.tolist()))
+    envs.reset(seed=0)
+    return envs.step
+
+
 def sync(id: str) -> Callable[[np.ndarray], Any]:
     envs = gymnasium.make_vec(id, num_envs=COPIES, vectorization_mode="sync")
     envs.reset(seed=0)
@@ -69,6 +82,7 @@ def measure(id: str, rounds: int) -> dict[str, Any]:
         "rollout, 2 threads": rollout(id, 2),
         "batch": ours(id, 0),
         "batch, 2 threads": ours(id, 2),
+        "batch, paid": paid(id),
         "single copies": sync(id),
     }
     if id in PEERS:
@@ -90,6 +104,7 @@ def measure(id: str, rounds: int) -> dict[str, Any]:
     pairs = {
         "batch / rollout": ("batch", "rollout"),
         "batch / rollout, 2 threads": ("batch, 2 threads", "rollout, 2 threads"),
+        "batch, paid / batch": ("batch, paid", "batch"),
         "batch / single copies": ("batch", "single copies"),
         "batch / gymnasium": ("batch", "gymnasium"),
     }

@@ -324,8 +324,10 @@ def _fit(words: list[str]) -> None:
     if given.backbone is not None:
         from pluralign.lab.text_fitting import fit_texts
 
-        print(fit_texts(given.population, given.folder, out, given.backbone, settings, tune=given.tune, seed=given.seed,
-                        overwrite=given.overwrite, progress=sys.stderr.isatty()))  # fmt: skip
+        told = fit_texts(given.population, given.folder, out, given.backbone, settings, tune=given.tune, seed=given.seed,
+                         overwrite=given.overwrite, progress=sys.stderr.isatty())  # fmt: skip
+        if told:
+            print(told)
         return
     from pluralign.lab.fitting import fit, open_run
 

@@ -100,8 +100,8 @@ class Closed:
             return of the camps (0 as by chance, 1 the best that any camp would have trained for itself; camps that could
             gain nothing are left out), and a column for each camp.
         people: a row per round and rater: the true returns `policy` of what the optimiser answered with (missing for whom
-            it was not tried), `choice` of the policy found in this round that the belief thinks the rater would like
-            best, `best` of any found in this round; and `random` and `own`, of random actions and of the best of what
+            it was not tried), `choice` of the policy found or played in this round that the belief thinks the rater would like
+            best, `best` of any of these; and `random` and `own`, of random actions and of the best of what
             the camps would have trained for themselves, which are the same in every round.
         answers: all of them, round by round. belief, policy: of the last round.
     """
@@ -267,8 +267,10 @@ def _round(
     belief.save(stage.folder / "belief")
     if hasattr(policy, "save"):
         policy.save(stage.folder / "policy")
-    even = torch.full((len(going.found),), 1 / len(going.found), dtype=torch.float64)
-    Lottery(tuple(going.found), even).save(stage.folder / "found")
+    played = policy.policies if isinstance(policy, Lottery) else ()
+    found = [*going.found, *(p for p in played if not any(p is q for q in going.found))]
+    even = torch.full((len(found),), 1 / len(found), dtype=torch.float64)
+    Lottery(tuple(found), even).save(stage.folder / "found")
     if memory is not None:
         write(memory.seen, stage.folder / "memory", "memory")
     share = belief.predict(fresh)
@@ -277,7 +279,7 @@ def _round(
     if before is not None:
         changed = float((before.predict(fresh).argmax(1) != share.argmax(1)).double().mean())
     judge = streams.number("judge")
-    camp, person = _judge(learner, policy, going.found, belief, answers, now, truth, judge)
+    camp, person = _judge(learner, policy, found, belief, answers, now, truth, judge)
     ends = run.stage("begin", _never)
     random, best = (torch.tensor(ends[n], dtype=torch.float64) for n in ("random", "best"))
     gains = best > random

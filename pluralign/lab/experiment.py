@@ -53,6 +53,7 @@ class Experiment:
         world: which; `pluralign list worlds` shows their factors.
         population: who disagrees, and how; one of the presets that `pluralign list people` shows.
         model: a population model or a recipe, that explains the answers.
+        groups: camps that the model is to find, where it has such a setting; its own choice by default.
         welfare: what the lottery that serves all people is best at; one that `pluralign list welfare` shows.
         people: raters. asked: pairs of segments that each of them compares.
         segments: pieces of trajectory to choose pairs from.
@@ -73,6 +74,7 @@ class Experiment:
     asked: int = 40
     segments: int = 400
     share: float | None = None
+    groups: int | None = None
     training: float = 1.0
     episodes: int = 64
     seeds: int | None = None
@@ -99,7 +101,7 @@ class Experiment:
                 f'`share` must lie between 0 and 1 and is for "two-camps", got {self.share} for {self.population!r}.'
             )
         bed(self.world)
-        model_named(self.model)
+        self.explains()
         optimiser(self.welfare)
 
     def run(self, out: Path, overwrite: bool = False, jobs: int = 1) -> Run:
@@ -134,6 +136,14 @@ class Experiment:
         write_report(run.folder)
         print(screen(run.folder))
         return run
+
+    def explains(self) -> Any:
+        """The model that explains the answers.
+
+        Raises:
+            ValueError: there is none of this name, or it does not take `groups`.
+        """
+        return model_named(self.model, None if self.groups is None else {"groups": self.groups})
 
     def learner(self, part: float = 1.0) -> PPO:
         """PPO, as long as this run may take, or `part` of it."""
@@ -203,7 +213,7 @@ def _fit(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[str, A
     people, train, test = answers_of(settings, shown_of(run, seed), seed)
     write(train, stage.folder / "answers", form="csv.gz")
     told: dict[str, Any] = {}
-    for name, model in (("pooled", Pooled()), ("model", model_named(settings.model))):
+    for name, model in (("pooled", Pooled()), ("model", settings.explains())):
         begun = time.perf_counter()
         belief = model.fit(train, seed=seed)
         belief.save(stage.folder / name)

@@ -225,9 +225,13 @@ def lacking(told: dict[str, Any]) -> list[str]:
                 f"{words}, and {_part(own)} under a policy trained for its true taste: training is too short (--training)."
             )
         elif heard > lost / 2:
+            voices = min(found["count"] for found in told["voices"])
+            few = (
+                f", who sound like {voices} of {len(camps(told))} camps," if voices < len(camps(told)) else ""
+            )
             out.append(
                 f"{words}, and {_part(own)} under a policy trained for its true taste: {config['asked']} answers of each of "
-                f"{config['people']} people do not tell its taste well enough; ask more (--asked, --people)."
+                f"{config['people']} people{few} do not tell its taste well enough; ask more (--asked, --people)."
             )
         else:
             out.append(

@@ -22,13 +22,16 @@ from pluralign.data.options import Segments
 from pluralign.elicitation.choosers import CHOOSERS
 from pluralign.lab.beds import bed
 from pluralign.lab.closed_loop import Loop, camps_of, closed_loop
-from pluralign.lab.experiment import STAGES, Experiment, people_of, shown_of, summary
+from pluralign.lab.experiment import FEW, STAGES, Experiment, people_of, shown_of, summary
+from pluralign.lab.films import film
 from pluralign.lab.maze import Bar
 from pluralign.lab.naming import model_named
-from pluralign.lab.run import Run, Stage
+from pluralign.lab.run import Run, Stage, write_text
 from pluralign.lab.serving import Taught
 from pluralign.policies.lottery import Lottery
 from pluralign.policies.registry import optimiser
+from pluralign.policies.saving import load_policy
+from pluralign.population import load
 from pluralign.population.voices import Voices
 from pluralign.streams import Seed, Streams
 
@@ -97,6 +100,8 @@ class Rounds:
                     self.once(run, seed, bar.stage)
             finally:
                 bar.close()
+        if self.experiment.films:
+            self._film(run)
         run.record("seconds", time.monotonic() - begun, group="this sitting")
         run.finish()
         write_report(run.folder)
@@ -112,6 +117,19 @@ class Rounds:
         }
         for name, (told, work) in ways.items():
             tell(f"seed {seed}: {told}", partial(run.stage, f"{name}-{seed}", work))
+
+    def _film(self, run: Run) -> None:
+        """films/ with what was found for the voices of the first seed's last round, or why nothing can be rendered."""
+        folder, seed = run.folder / "films", self.seeds[0]
+        if (folder / "film.gif").exists():
+            return
+        folder.mkdir(exist_ok=True)
+        last = _loop_folder(run, seed) / "stages" / f"round-{self.rounds - 1}"
+        found, voices = load_policy(last / "found").policies, load(last / "belief").voices()
+        cast = {f"voice {g}'s": found[g] for g in range(min(len(voices), len(found), FEW))}
+        problem = film(bed(self.experiment.world), cast, folder, Streams(seed).number("film"))
+        if problem is not None:
+            write_text(folder / "problem.txt", problem + "\n")
 
     def settings(self, window: int) -> Loop:
         """What a round is."""
@@ -140,7 +158,7 @@ class Rounds:
             learner=told.learner(),
             truth=camps_of(now, seed=seed),
             first=_first(shown.segments, loop.pieces),
-            out=run.folder / "loops" / f"seed-{seed}",
+            out=_loop_folder(run, seed),
         )
         regret = _regrets(found.people)
         for name, rows in regret.items():
@@ -189,9 +207,13 @@ class Heard:
         kept = gains.nonzero()[:, 0].tolist()
         weight = voices.weight[kept] / voices.weight[kept].sum()
         heard = Voices(voices.worth, voices.z[kept], weight, tuple(voices.names[g] for g in kept))
-        taught = Taught(learner, heard, tuple(own[g] for g in kept))
+        taught = Taught(learner, heard, tuple(own[g] for g in kept), getattr(learner, "known", ()))
         lottery = best.optimise(taught, heard, streams.number("welfare"), progress)
         return dataclasses.replace(lottery, diagnostics={**lottery.diagnostics, **told})
+
+
+def _loop_folder(run: Run, seed: int) -> Path:
+    return run.folder / "loops" / f"seed-{seed}"
 
 
 def _first(shown: Segments, count: int) -> Segments:

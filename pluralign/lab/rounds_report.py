@@ -1,5 +1,6 @@
 """The report of an experiment in rounds: what people lose, round by round, and what was understood of them."""
 
+import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from pluralign.lab.report import (
     figure,
     folded,
     pairs,
+    picture,
     table,
     titled,
 )
@@ -108,8 +110,22 @@ def write_report(folder: str | Path) -> Path:
         _table(told),
     )
     report.section("What was understood", *_understood(told))
+    report.section("What it looks like", *_film(folder, config["world"]))
     report.section("What was run", *_run(told))
     return report.write(folder / "report.html")
+
+
+def _film(folder: Path, world: str) -> list[str]:
+    gif, problem = folder / "films" / "film.gif", folder / "films" / "problem.txt"
+    if gif.is_file():
+        source = "data:image/gif;base64," + base64.b64encode(gif.read_bytes()).decode()
+        return [
+            picture(
+                source,
+                "The policies found for the voices heard in the last round, from one first state. First seed.",
+            )
+        ]
+    return [problem.read_text("utf-8") if problem.is_file() else f"No film of the {world} was asked for."]
 
 
 def _part(x: Estimate) -> str:
@@ -166,7 +182,8 @@ def _table(told: dict[str, Any]) -> str:
     for number, cells in enumerate(zip(*found, strict=True)):
         shown = [cell(f"{x.value:.3f}", small=f"{x.low:.3f} to {x.high:.3f}", sort=x.value) for x in cells]
         rows.append([str(number + 1), *shown])
-    head = [f"{served(told)[way]}, {STATISTICS[statistic]}" for way, statistic in columns]
+    short = {"lottery": "lottery", "own": "by own taste"}
+    head = [f"{short[way]}: {STATISTICS[statistic].removesuffix(' of people')}" for way, statistic in columns]
     return table(["round", *head], rows, caption=f"Regret, with 95 % intervals {_over(told)}.")
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from pluralign.data.options import Segments
 from pluralign.policies.learner import Policy, Progress, Start, several
 from pluralign.policies.learners.batch import made, played
-from pluralign.policies.learners.episodes import one_thread
+from pluralign.policies.learners.episodes import check_home, one_thread
 from pluralign.policies.learners.ppo import PPO
 from pluralign.population.voices import Voices
 from pluralign.streams import Seed, Streams
@@ -134,6 +134,7 @@ def served(learner: PPO, personal: Any, z: Float[Tensor, "R Z"], seed: int) -> S
 
     All begin in the first states of `learner.rollout(..., EACH, seed=seed)`, so that a difference is not one of luck.
     """
+    check_home(getattr(personal, "network", None), learner.world)
     first = Streams.of(seed).number("episodes") % 2**31
     env = made(learner.world, len(z) * EACH)
     copies = Serving(personal, z.repeat_interleave(EACH, 0))

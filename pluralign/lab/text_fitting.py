@@ -18,6 +18,7 @@ from pluralign.lab.run import Run, read_config
 from pluralign.language.backbone import load_backbone
 from pluralign.language.cache import texts_of
 from pluralign.language.joint import Joint, Tune
+from pluralign.language.processes import Processes
 
 
 def fit_texts(
@@ -45,8 +46,10 @@ def fit_texts(
         overwrite: put away another run.
         progress: show a bar.
 
+    Under `accelerate launch` or `torchrun` processes share the work, and the first of them writes.
+
     Returns:
-        what was found, in a sentence.
+        what was found, in a sentence; "" for a process that does not write.
 
     Raises:
         ValueError: the folder has no texts, or there is no such backbone.
@@ -71,7 +74,8 @@ def fit_texts(
         "tune": tune,
         "seed": seed,
     }
-    run = Run.open(out, config, overwrite)
+    group = Processes.here()
+    run = Run.open(out, config, overwrite) if group.first else None
     train, held = source.data, None
     if source.role is not None:
         rows = lambda name: torch.from_numpy(np.flatnonzero(source.role == name))
@@ -87,6 +91,11 @@ def fit_texts(
         stage.record("tokens", found.notes["tokens"], group=population, seed=seed)
         return {"seconds": time.perf_counter() - start, "answers": len(train), **found.notes}
 
+    if run is None:  # a helper of the process that writes
+        if not group.agreed(None):
+            Joint(tune).fit(model, body, train, prompts, answers, seed, held=held)
+        return ""
+    group.agreed(run.done("fit"))
     try:
         facts = run.stage("fit", work)
     except Exception:

@@ -139,7 +139,8 @@ def optimise_texts(
                 f"no rater {rater!r} answered in {folder}{nearest(rater, data.rater_ids)}; give one who did."
             )
     train, apart = prompts_apart(data, prompts, source.role, seed)
-    reference = load_writer(backbone, most=most)
+    # What is saved names the reference by its place, which should not hang on where the command was typed.
+    reference = load_writer(Path(backbone).resolve() if Path(backbone).exists() else backbone, most=most)
     config = {
         "command": "optimise texts",
         "method": method,
@@ -232,7 +233,7 @@ def optimise_texts(
         reward, asking = heard(belief, voices), picked(train, prompts)
         run.stage("policy", policy)
         run.stage("judge", judging)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, FileNotFoundError):
         run.forget()
         raise
     run.finish()
@@ -247,9 +248,8 @@ def checked(data: Comparisons, prompts: Sequence[str], answers: Sequence[str], f
         DataError: slates of more than two, texts without prompts, or an answer that compares a text with itself.
     """
     if data.places != 2 or len(prompts) < len(data.options):
-        raise DataError(
-            f"{folder} should compare pairs of texts, it has slates of {data.places}; import it as pairs."
-        )
+        what = "votes" if len(prompts) < len(data.options) else f"slates of {data.places}"
+        raise DataError(f"{folder} should compare pairs of texts, it has {what}; import it as pairs.")
     lost = next((k for k, prompt in enumerate(prompts) if not prompt.strip()), None)
     if lost is not None:
         raise DataError(

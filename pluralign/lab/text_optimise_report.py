@@ -48,6 +48,7 @@ def write_report(run: str | Path) -> Path:
     run = Path(run)
     config = read_config(run)
     facts = json.loads((run / "stages" / "judge" / "result.json").read_text("utf-8"))
+    spent = json.loads((run / "stages" / "policy" / "result.json").read_text("utf-8"))["seconds"]
     rows = json.loads((run / "stages" / "policy" / "curve.json").read_text("utf-8"))
     whom = (
         f"rater {config['rater']}"
@@ -56,7 +57,7 @@ def write_report(run: str | Path) -> Path:
     )
     report = Report(
         f"{config['method']} on {Path(config['folder']).name}: {whom}",
-        f"The reference is {Path(config['backbone']).name}.",
+        f"The reference is {Path(config['backbone']).name}; {spent:.1f} seconds.",
     )
     worst = min(range(len(facts["wins"])), key=lambda g: facts["wins"][g]["value"])
     at_most = " (an upper bound for best-of-n)" if config["method"] == "best-of-n" else ""

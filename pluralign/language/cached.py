@@ -1,7 +1,8 @@
 """Directions over cached states by gradients, for more texts and answers than exact fits hold; on a CPU or a GPU.
 
 A step scores every text once, by its 1 + Q directions, and gathers rows of 1 + Q numbers for answers; nothing as wide as
-a state is ever gathered. Who shows what is a sparse matrix, so that the way back is a product as well, without atomics.
+a state is ever gathered. The way back is a product with a sparse matrix, without atomics. What answers need is written to
+the same memory in each step: to get fresh memory from the system takes longer than to fill it.
 """
 
 import warnings
@@ -27,14 +28,14 @@ class Pairs:
     """M answers about pairs, sorted by rater, as sparse matrices that are made once.
 
     Attributes:
-        gap: (M, N) +1 for the first text, -1 for the second. back: its transpose.
-        sum: (R, M) adds up the answers of each rater.
-        rater: (M,). share: (M,) of the first.
+        back: (N, M) +1 for the first text, -1 for the second. sum: (R, M) adds up the answers of each rater.
+        first, second: (M,) texts. rater: (M,). share: (M,) of the first.
     """
 
-    gap: Tensor
     back: Tensor
     sum: Tensor
+    first: Int[Tensor, " M"]
+    second: Int[Tensor, " M"]
     rater: Int[Tensor, " M"]
     share: Float[Tensor, " M"]
 
@@ -52,32 +53,28 @@ class Pairs:
         order = torch.argsort(data.rater, stable=True)
         slate, rater = data.slate[order].int(), data.rater[order].int()
         count, texts = len(order), len(data.options)
-        sign = torch.tensor([1.0, -1.0]).repeat(count)
-        start = torch.arange(0, 2 * count + 1, 2, dtype=torch.int32)
         by_text = slate.reshape(-1).argsort(stable=True)
-        first = torch.zeros(texts + 1, dtype=torch.int32)
-        first[1:] = torch.bincount(slate.reshape(-1).long(), minlength=texts).cumsum(0)
+        sign = 1.0 - 2.0 * (by_text % 2)
+        text = torch.zeros(texts + 1, dtype=torch.int32)
+        text[1:] = torch.bincount(slate.reshape(-1).long(), minlength=texts).cumsum(0)
         mine = torch.zeros(data.raters + 1, dtype=torch.int32)
         mine[1:] = data.counts.cumsum(0)
+        every = torch.arange(count, dtype=torch.int32)
+        first, second = (slate[:, k].contiguous().to(device) for k in (0, 1))
+        share = data.label[order, 0].float().to(device)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-            return Pairs(
-                _sparse(start, slate.reshape(-1), sign, (count, texts), device),
-                _sparse(first, (by_text // 2).int(), sign[by_text], (texts, count), device),
-                _sparse(
-                    mine,
-                    torch.arange(count, dtype=torch.int32),
-                    torch.ones(count),
-                    (data.raters, count),
-                    device,
-                ),
-                rater.to(device),
-                data.label[order, 0].float().to(device),
-            )
+            back = _sparse(text, (by_text // 2).int(), sign, (texts, count), device)
+            total = _sparse(mine, every, torch.ones(count), (data.raters, count), device)
+        return Pairs(back, total, first, second, rater.to(device), share)
+
+    def room(self, width: int) -> Float[Tensor, "3 M Q"]:
+        """Memory that steps with `width` numbers for an answer may write to."""
+        return torch.empty(3, len(self.share), width, device=self.share.device)
 
 
 def _sparse(start: Tensor, column: Tensor, value: Tensor, size: tuple[int, int], device: str) -> Tensor:
-    return torch.sparse_csr_tensor(start, column, value, size=size).to(device)
+    return torch.sparse_csr_tensor(start, column, value, size=size, check_invariants=False).to(device)
 
 
 def gradient(
@@ -85,19 +82,22 @@ def gradient(
     pairs: Pairs,
     directions: Float[Tensor, "Q D"],
     tastes: Float[Tensor, "R Q"],
+    room: Float[Tensor, "3 M Q"] | None = None,
 ) -> tuple[Tensor, Float[Tensor, "Q D"], Float[Tensor, "R Q"]]:
     """Nats per answer of Bradley-Terry with worths (states @ directions') . taste, and its gradients.
 
-    States may be bfloat16: products read them as they are and add up in float32.
+    States may be bfloat16: products read them as they are and add up in float32. `room` is written to.
     """
     score = torch.nn.functional.linear(states, directions.to(states)).float()
-    gap = pairs.gap @ score
-    mine = tastes.index_select(0, pairs.rater)
-    eta = (gap * mine) @ torch.ones(gap.shape[1], device=gap.device)
+    gap, mine, both = pairs.room(len(directions)) if room is None else room
+    torch.index_select(score, 0, pairs.first, out=gap)
+    gap.sub_(torch.index_select(score, 0, pairs.second, out=mine))
+    torch.index_select(tastes, 0, pairs.rater, out=mine)
+    eta = torch.mul(gap, mine, out=both) @ torch.ones(gap.shape[1], device=gap.device)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(eta, pairs.share)
     slope = ((torch.sigmoid(eta) - pairs.share) / len(eta))[:, None]
-    loss = (torch.nn.functional.softplus(eta) - pairs.share * eta).mean()
-    back = pairs.back @ (mine * slope)
-    return loss, (back.T.to(states) @ states).float(), pairs.sum @ (gap * slope)
+    back = pairs.back @ mine.mul_(slope)
+    return loss, (back.T.to(states) @ states).float(), pairs.sum @ gap.mul_(slope)
 
 
 @dataclass(frozen=True)
@@ -161,9 +161,9 @@ class Cached:
 def _adam(states: Tensor, pairs: Pairs, directions: Tensor, tastes: Tensor, settings: Cached) -> list[float]:
     """Moves `directions` and the columns of `tastes` but the first, in place; the loss at ten points on the way."""
     moments = [torch.zeros_like(x) for x in (directions, directions, tastes, tastes)]
-    curve = []
+    curve, room = [], pairs.room(len(directions))
     for step in range(settings.updates):
-        loss, one, two = gradient(states, pairs, directions, tastes)
+        loss, one, two = gradient(states, pairs, directions, tastes, room)
         if step % max(1, settings.updates // 10) == 0:
             curve.append(float(loss))
         one = one + settings.ridge / len(pairs.share) * directions

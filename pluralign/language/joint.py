@@ -26,7 +26,8 @@ from pluralign.data.comparisons import ABSENT, Comparisons
 from pluralign.data.options import Texts
 from pluralign.language.backbone import Backbone
 from pluralign.language.needs import need
-from pluralign.language.once import Pieces, encode, padded_pairs, pieces_of
+from pluralign.language.once import Encoded, Pieces, encode, padded_pairs, pieces_of
+from pluralign.language.processes import Processes
 from pluralign.language.text_belief import TextBelief
 from pluralign.population.belief import Belief
 from pluralign.population.held_out import hold_out, log_loss
@@ -92,7 +93,7 @@ class Joint:
             held: answers to judge rounds by; by default those about a fifth of the prompts.
             progress: show a bar.
         """
-        streams = Streams.of(seed)
+        streams, group = Streams.of(seed), Processes.here()
         if isinstance(getattr(population, "utility", None), Linear):
             population = dataclasses.replace(
                 population, utility=dataclasses.replace(population.utility, identity=False)
@@ -103,13 +104,17 @@ class Joint:
         body = self._prepared(backbone, streams)
         moving = [p for p in body.model.parameters() if p.requires_grad] if self.tune != "none" else []
         optimiser = torch.optim.AdamW(moving, lr=self.rate, weight_decay=self.decay) if moving else None
+        engine = dataclasses.replace(body, model=group.wrapped(body.model)) if moving else body
         curve, tokens, pairs, best, since = [], 0, 0, float("inf"), 0
         stored = [p.detach().clone() for p in moving]
         bar = tqdm(
-            range(self.rounds + 1 if moving else 1), disable=not progress, desc="training", unit="round"
+            range(self.rounds + 1 if moving else 1),
+            disable=not (progress and group.first),
+            desc="training",
+            unit="round",
         )
         for turn in bar:
-            texts = encoded(body, data, pieces, self.at_once)
+            texts = encoded(body, data, pieces, self.at_once, group)
             belief = population.fit(dataclasses.replace(kept, options=texts), streams.number("fit"))
             loss = _loss(belief, dataclasses.replace(judge, options=texts)) if len(judge) else 0.0
             curve.append(loss)
@@ -121,17 +126,18 @@ class Joint:
             if optimiser is None or turn == self.rounds or since == 2:
                 break
             for part in steps(kept, groups, self.batch, streams("order", turn)):
-                tokens += self._step(body, optimiser, moving, belief, part, pieces)
+                mine = group.part(part, groups)
+                tokens += self._step(engine, optimiser, moving, belief, mine, pieces, group.count / len(part))
                 pairs += padded_pairs(length, part.slate[:, :2].clamp_min(0), PAIRS)
         with torch.no_grad():
             for parameter, value in zip(moving, stored):
                 parameter.copy_(value)
-        texts = encoded(body, data, pieces, self.at_once)
+        texts = encoded(body, data, pieces, self.at_once, group)
         final = population.fit(dataclasses.replace(data, options=texts), streams.number("fit"))
         notes = {
             "held_out": curve,
             "kept_round": curve.index(min(curve)),
-            "tokens": tokens,
+            "tokens": group.total(tokens),
             "pairwise_tokens": pairs,
         }
         return TextBelief(final, body, self.tune, backbone.name, notes)
@@ -162,8 +168,24 @@ class Joint:
         belief: Belief,
         part: Comparisons,
         pieces: Sequence[Pieces],
+        weight: float,
     ) -> int:
-        """One step of AdamW on the answers of `part`; returns the tokens computed."""
+        """One step of AdamW on the answers of `part`, each of this weight; returns the tokens computed."""
+        if not len(part):  # other processes have some, and gradients are added up together
+            found = encode(body, pieces[:1], at_once=self.at_once)
+            loss = 0.0 * found.states.sum()
+        else:
+            found, loss = self._loss(body, belief, part, pieces, weight)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(moving, self.clip)
+        optimiser.step()
+        return found.counts.computed
+
+    def _loss(
+        self, body: Backbone, belief: Belief, part: Comparisons, pieces: Sequence[Pieces], weight: float
+    ) -> tuple[Encoded, Tensor]:
+        """Hidden states of the texts of `part`, each once, and `weight` times the nats of its answers."""
         met = torch.unique(part.slate[part.slate != ABSENT])
         found = encode(body, [pieces[k] for k in met.tolist()], at_once=self.at_once)
         place = torch.full((len(part.options),), ABSENT)
@@ -171,12 +193,8 @@ class Joint:
         slate = torch.where(part.slate == ABSENT, ABSENT, place[part.slate.clamp_min(0)])
         assert isinstance(part.options, Texts)
         options = Texts(tuple(part.options.texts[k] for k in met.tolist()), found.states.cpu())
-        loss = -expected(belief, dataclasses.replace(part, options=options, slate=slate)).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(moving, self.clip)
-        optimiser.step()
-        return found.counts.computed
+        loss = -weight * expected(belief, dataclasses.replace(part, options=options, slate=slate)).sum()
+        return found, loss
 
 
 def expected(belief: Belief, data: Comparisons) -> Float[Tensor, " M"]:
@@ -187,11 +205,19 @@ def expected(belief: Belief, data: Comparisons) -> Float[Tensor, " M"]:
     return (draws.weight[:, data.rater] * value).sum(0)
 
 
-def encoded(backbone: Backbone, data: Comparisons, pieces: Sequence[Pieces], at_once: int = 8192) -> Texts:
-    """The options of `data` with their hidden states."""
+def encoded(
+    backbone: Backbone,
+    data: Comparisons,
+    pieces: Sequence[Pieces],
+    at_once: int = 8192,
+    group: Processes | None = None,
+) -> Texts:
+    """The options of `data` with their hidden states, each read by one process."""
     assert isinstance(data.options, Texts)
+    group = group or Processes()
     with torch.no_grad():
-        states = encode(backbone, pieces, at_once=at_once).states.cpu()
+        mine = encode(backbone, pieces[group.rank :: group.count], at_once=at_once).states.cpu()
+    states = group.gathered(mine)
     return dataclasses.replace(data.options, embedding=states)
 
 

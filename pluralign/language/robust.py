@@ -194,7 +194,7 @@ class GroupRobust:
     def losses(self, log: Float[Tensor, "M 2"], base: Float[Tensor, "M 2"], data: Comparisons) -> Tensor:
         """(M,) the method's loss of each answer, from log-probabilities of both texts under the writer and the reference."""
         none = torch.zeros_like(log)
-        told = Scored(log, log - base, data.label.to(log), data.slate >= 0, none, none)
+        told = Scored(log, log - base, data.label.to(log), data.slate >= 0, none, none, none)
         return METHODS[self.method].loss(told, self.settings())
 
     def _descend(

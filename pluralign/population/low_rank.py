@@ -137,31 +137,29 @@ class LowRank:
                 return self._ridge(part, begin(part), rank, temper)
             return tempered(normal(part, rank, rounds, ridge), part, temper)
 
-        def picked(ways: list[tuple[str, int, float]]) -> tuple[tuple[str, int, float, float], float]:
-            """The best of these ways, and its held-out loss."""
-            options = {(*way, t): _with(candidate, *way, t) for way in ways for t in self._tempers(way[0])}
-            found, choice = choose(options, kept, streams.below("temper"), out)
-            notes["choice_table"] = (*notes.get("choice_table", ()), *choice.table)  # type: ignore[misc]
-            return found, min((loss for _, loss, _ in choice.table), default=0.0)
+        def picked(ways: list[tuple[str, int, float, float]]) -> tuple[str, int, float, float]:
+            found, choice = choose(
+                {way: _with(candidate, *way) for way in ways}, kept, streams.below("temper"), out
+            )
+            notes["choice_table"] = choice.table
+            return found
 
         lengths = (0, ROUNDS) if self.rounds == "auto" else (int(self.rounds),)
-        methods = (
-            METHODS
-            if self.method == "auto" and rank
-            else ("normal",)
-            if self.method == "auto"
-            else (self.method,)
-        )
-        quick = [(m, 0, ridges[0]) for m in methods if m == "ridge" or 0 in lengths or not rank]
-        slow = [("normal", n, r) for n in lengths if n and rank for r in ridges if "normal" in methods]
-        best = picked(quick) if quick else None
-        # Better directions are sought for those whom draws of normal tastes describe.
-        if slow and (best is None or best[0][0] == "normal"):
-            other = picked(slow)
-            best = other if best is None or other[1] < best[1] else best
-        assert best is not None
-        method, rounds, ridge, temper = best[0]
-        found = candidate(data, *best[0])
+        lengths = lengths if rank else (0,)
+        either = (
+            self.method == "auto" and self.temper == "auto" and rank
+        )  # a temper means another thing to each
+        methods = METHODS if either else ("ridge",) if self.method == "ridge" and rank else ("normal",)
+        ways = {m: [(m, 0, ridges[0], t) for t in self._tempers(m)] for m in methods}
+        best = ways[methods[0]][0]
+        if "ridge" in ways:
+            best = picked([best, *ways["ridge"]])
+        # What else there is to choose is for those whom draws of normal tastes describe.
+        if best[0] == "normal":
+            shapes = [(n, r) for n in lengths for r in (ridges if n else ridges[:1])]
+            best = picked([("normal", n, r, t) for n, r in shapes for t in self._tempers("normal")])
+        method, rounds, ridge, temper = best
+        found = candidate(data, *best)
         notes |= {**found.diagnostics, "ridge": ridge, "method": method, "rounds": rounds, "temper": temper}
         return replace(found, diagnostics={**notes, "shrinkage": found.shrinkage})
 

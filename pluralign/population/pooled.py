@@ -23,6 +23,7 @@ from pluralign.utility import Linear, Utility, Worth
 from pluralign.utility.linear import LinearWorth
 
 RIDGES = (0.1, 1.0, 10.0, 100.0)
+TOLD = (1.0, 0.3, 0.1)  # where the spreads of the features were found by evidence
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Pooled:
         utility: what an option is worth.
         rule: how worths become answers.
         ridge: strength of the normal prior on the taste (1 / variance, on standardised features);
-            "auto" chooses among .1, 1, 10, 100 by held-out likelihood.
+            "auto" chooses among .1, 1, 10, 100 by held-out likelihood; where
+            spreads were found by evidence it is 1, or less where that is clearly better.
 
     Source: Bradley and Terry (1952); Luce (1959).
     """
@@ -53,11 +55,15 @@ class Pooled:
         notes: dict[str, object] = {}
         ridge = self.ridge
         if ridge == "auto":
+            # Where spreads were found in the answers already, 1 is right but for a reason.
+            told = worth.unsaid is not None
             ridge, choice = choose(
-                {r: partial(self._solve, worth=worth, ridge=r) for r in RIDGES},
+                {r: partial(self._solve, worth=worth, ridge=r) for r in (TOLD if told else RIDGES)},
                 data,
                 streams.below("ridge"),
                 held,
+                cautious=1.0 if told else 0.0,
+                worthwhile=0.0,
             )
             notes = {"ridge": float(ridge), "ridge_table": choice.table}
         return self._solve(data, worth, float(ridge), notes)

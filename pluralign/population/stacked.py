@@ -26,6 +26,7 @@ STRANGERS = 60  # people who play strangers, at least; few raters take turns
 TURNS = 5
 JUDGED = 0.3  # of a stranger's answers
 CAUTION = 40.0  # raters' worth of belief that who says nothing is best served as everybody is
+DRAWS = 1 << 19  # of all raters together
 DOUBT = 5.0  # raters' worth of belief that a dose is like the one before
 
 
@@ -73,7 +74,7 @@ class Stacked:
         need_answers(data)
         streams = Streams.of(seed)
         own = {k: v for k, v in (("utility", self.utility), ("rule", self.rule)) if v is not None}
-        members = [replace(member, **own) for member in self.members]
+        members = [_affordable(replace(member, **own), data.raters) for member in self.members]
         if isinstance(self.weights, tuple):
             beliefs = [m.fit(data, streams.number("whole", k), held=held) for k, m in enumerate(members)]
             strangers = known = torch.tensor([self.weights], dtype=torch.float64)
@@ -99,6 +100,12 @@ class Stacked:
             "weight_of_known": tuple(average),
         }
         return Belief(worth, beliefs[0].rule, council, draws, data.rater_ids, self, notes)
+
+
+def _affordable(member: Any, raters: int) -> Any:
+    """The member with fewer draws a rater where raters are very many: their tastes lie side by side in memory."""
+    most = max(4, DRAWS // max(1, raters))
+    return replace(member, draws=most) if getattr(member, "draws", 0) > most else member
 
 
 def _weighed(

@@ -242,4 +242,4 @@ class LinearWorth:
             return torch.arange(len(self.vocabulary))
         numbers = {name: k for k, name in enumerate(self.vocabulary)}
         ids = options.ids or tuple(str(i) for i in range(len(options)))
-        return torch.tensor([numbers.get(i, -1) for i in ids])
+        return torch.tensor([numbers.get(i, -1) for i in ids], dtype=torch.long)

@@ -92,6 +92,23 @@ def test_one_rater_and_adapters(place, tmp_path, capsys):
     assert load_language_policy(out / "policy").write(["what is it ?"], seed=0).length <= 8
 
 
+def test_a_judge_that_was_fitted_before(place, tmp_path, capsys):
+    data, body, fitted = str(place / "data"), str(place / "writer"), str(tmp_path / "fit")
+    assert (
+        main(["fit", "camps", data, "--backbone", body, "--tune", "none", "--groups", "2", "--out", fitted])
+        == 0
+    )
+    out = tmp_path / "run"
+    more = ["--judge", fitted, "--answers", "3", "--welfare", "nash"]
+    assert main(["optimise", *words("best-of-n", place, out, *more)]) == 0
+    assert not (out / "stages" / "belief").exists()
+    assert len(load_language_policy(out / "policy").voices) == 2
+    capsys.readouterr()
+    assert main(["optimise", *words("grpo", place, tmp_path / "b", "--judge", str(tmp_path))]) == 2
+    assert "text.json is missing" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
 def test_bad_input_is_one_sentence(place, tmp_path, capsys, monkeypatch):
     def says(*argv):
         assert main(["optimise", *argv]) == 2

@@ -213,6 +213,31 @@ def test_the_mean_over_steps_is_the_sum_in_other_units():
     torch.testing.assert_close(mean.belief().predict(data), summed.belief().predict(data), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize(("method", "value"), [("cpl", True), ("pro", True), ("cpl", False)])
+def test_people_who_judge_by_what_was_paid_are_understood_with_a_value(method, value):
+    """On a line it pays to be right. What was paid in a few steps says where they were; only with V what was done."""
+    draw = torch.Generator().manual_seed(0)
+    place = torch.rand(600, 1, 1, generator=draw) * 2 - 1
+    step = torch.randn(600, 1, 1, generator=draw) + 0.5 * torch.randn(600, 4, 1, generator=draw)
+    step = step.clamp(-1, 1)
+    path = torch.cat([place, place + 0.1 * step.cumsum(1)], 1)
+    # Who is right goes left, mostly: being there is what people like, and not what brings one there.
+    path = torch.where(place * step.mean(1, keepdim=True) > 0.3, 2 * place - path, path)
+    shown = Segments(
+        path[:, 1:], observation=path[:, :-1], action=path.diff(dim=1) / 0.1, reached=path[:, -1]
+    )
+    slate = torch.randint(600, (2000, 2), generator=draw)
+    slate[:, 1] = torch.where(slate[:, 0] == slate[:, 1], (slate[:, 1] + 1) % 600, slate[:, 1])
+    paid = shown.pool(shown.factors, 0.7)[:, 0][slate]
+    first = (torch.rand(2000, generator=draw) < torch.sigmoid(8 * (paid[:, 0] - paid[:, 1]))).double()
+    data = Comparisons(shown, slate, torch.zeros(2000, dtype=torch.long), torch.stack([first, 1 - first], 1))
+    quick = Direct(
+        method, bias=1.0, value=value, discount=0.7, hidden=(16,), imitation=100, updates=400, rate=1e-2
+    )
+    right = quick.fit(data).policy.act(np.linspace(-0.8, 0.8, 20)[:, None].astype(np.float32)) > 0
+    assert right.all() if value else not right.any()
+
+
 def test_what_is_wrong_is_said():
     data = ranked(5, 0)
     with pytest.raises(ValueError, match="cpl learns from pairs, got slates of 4; take pro or lipo"):
@@ -229,6 +254,9 @@ def test_what_is_wrong_is_said():
         Hindsight(context=0)
     with pytest.raises(ValueError, match="`expectile`"):
         Implied(expectile=0.3)
+    lost = dataclasses.replace(pair, options=dataclasses.replace(pair.options, reached=None))
+    with pytest.raises(ValueError, match="say what they `reached`"):
+        Direct(value=True).fit(lost)
     walks = answers(strolls(50, 0), torch.arange(4) % 2, 20, 1)
     with pytest.raises(ValueError, match="one best context for each camp"):
         Hindsight(updates=1).fit(walks, PerRater().fit(walks))

@@ -8,8 +8,9 @@ import torch
 from pluralign.data import Items
 from pluralign.population.camps import Camps
 from pluralign.population.council import Council, dose
+from pluralign.population.hierarchical import Hierarchical
 from pluralign.population.pooled import Pooled
-from pluralign.population.stacked import Stacked, _Told, stack
+from pluralign.population.stacked import Stacked, _affordable, _Told, stack
 from pluralign.population.variational import Variational
 from pluralign.raters import CampPeople, questions
 from pluralign.utility.taste_mlp import TasteMLP
@@ -97,6 +98,12 @@ def test_weights_that_are_given():
     for wrong in ((0.5, 0.6), (1.0,), (1.5, -0.5), "even"):
         with pytest.raises(ValueError, match="`weights` must be 2 shares that sum to one"):
             Stacked((Pooled(), CAMPS), weights=wrong)
+
+
+def test_very_many_raters_are_described_by_fewer_draws_each():
+    member = Hierarchical(draws=32)
+    assert [_affordable(member, r).draws for r in (100, 16_384, 65_536, 1_000_000)] == [32, 32, 8, 4]
+    assert _affordable(Pooled(), 1_000_000) == Pooled()
 
 
 def test_a_stack_of_nothing():

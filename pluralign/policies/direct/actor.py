@@ -19,6 +19,7 @@ class Shown:
 
     Attributes:
         observation: (N, T, O) standardised by centre, scale (O,). action: (N, T, A) as given.
+        reached: (N, O) like observations, where known.
         mask: (N, T). counted: how many actions there are to choose from, 0 where actions are numbers on a scale.
         middle, spread: (A,) of the actions shown.
     """
@@ -57,6 +58,9 @@ class Shown:
         self.scale: Float[Tensor, " O"] = torch.where(spread > 1e-6, spread, torch.ones_like(spread))
         hole = ~self.mask[..., None]
         self.observation = ((options.observation.float() - self.centre) / self.scale).masked_fill(hole, 0.0)
+        self.reached: Float[Tensor, "N O"] | None = (
+            None if options.reached is None else (options.reached.float() - self.centre) / self.scale
+        )
         self.action = options.action.float().masked_fill(hole, 0.0)
         acted = self.action[self.mask]
         whole = acted.shape[1] == 1 and bool(((acted == acted.round()) & (acted >= 0)).all())

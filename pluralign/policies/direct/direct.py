@@ -15,7 +15,9 @@ from pluralign.policies.direct.methods import METHODS, Scored
 from pluralign.policies.direct.served import Served, whom
 from pluralign.policies.direct.signs import displacement, ranking_accuracy
 from pluralign.policies.learner import Progress
+from pluralign.policies.learners.actor import rectified
 from pluralign.policies.learners.network import NetworkPolicy, PersonalNetwork
+from pluralign.policies.learners.offline import network as random_layers
 from pluralign.population.belief import Belief
 from pluralign.rewards.transforms import Gauge
 from pluralign.streams import Seed, Streams
@@ -51,6 +53,8 @@ class Direct:
         bias: of CPL, in (0, 1]; below 1 keeps mass on what was shown.
         discount: weight of step t is discount**t; 1 as in the published code, below 1 as in the paper.
         average: take the mean over the steps of a segment instead of the sum, so that short segments count like long ones.
+        value: also learn what it is worth to be in a state. For people who judge by what was paid on the way instead of
+            by regret: the sum of rewards is that of advantages plus V(first state) - discount^T V(last).
         keep: how much the imitation loss goes on to count beside the method's (CPL-BC: 1).
         hidden, imitation, updates, batch (answers), rate (falls to zero): of the network and its training.
         refine: how many times the chances of who belongs to which camp are worked out anew, from the policies' own
@@ -62,6 +66,7 @@ class Direct:
     bias: float = 0.5
     discount: float = 1.0
     average: bool = False
+    value: bool = False
     keep: float = 0.0
     hidden: tuple[int, ...] = (64, 64)
     imitation: int = 500
@@ -117,9 +122,17 @@ class Direct:
             raise ValueError(
                 f"{self.method} compares distances between actions, and these are counted; take cpl."
             )
+        if self.value and shown.reached is None:
+            raise ValueError(
+                "`value` needs segments that say what they `reached`; write them again with it, or judge by regret."
+            )
         draws, gauge, tastes = whom(data, people)
         width = 0 if gauge is None else len(gauge.root)
         state = layers(shown, width, self.hidden, streams("layers"))
+        if self.value:
+            sizes = (shown.observation.shape[-1] + width, *self.hidden, 1)
+            for k, (weight, bias) in enumerate(random_layers(sizes, streams("value"))):
+                state |= {f"value.{k}.weight": weight.detach(), f"value.{k}.bias": bias.detach()}
         step = self._stepper(state, progress)
         whose = torch.zeros(1, width) if gauge is None else _told(gauge, tastes.flatten(0, 1))
         self._imitate(shown, state, whose, streams, step)
@@ -254,9 +267,27 @@ class Direct:
             distance = (far * mask).sum(-1) / mask.sum(-1)
         if method.strayed:
             strayed = self._sum(divergence(shown, state, out, before.state, before.out[slate]), mask)
+        value = self._value(shown, state, slate, told) if self.value else torch.zeros_like(log)
+        ratio = log - base + value / self.scale
         return method.loss(
-            Scored(nothing(log), nothing(log - base), asked.label[rows], there, distance, strayed), self
+            Scored(nothing(log), nothing(ratio), asked.label[rows], there, distance, strayed, value), self
         )
+
+    def _value(
+        self,
+        shown: Shown,
+        state: Mapping[str, Tensor],
+        slate: Int[Tensor, "b K"],
+        told: Float[Tensor, "b K Q"],
+    ) -> Float[Tensor, "b K"]:
+        """V(first state) - discount^T V(last), in utils."""
+        assert shown.reached is not None
+        both = torch.stack([shown.observation[slate][:, :, 0], shown.reached[slate]])
+        layers_of = [
+            (state[f"value.{k}.weight"], state[f"value.{k}.bias"]) for k in range(len(self.hidden) + 1)
+        ]
+        begun, ended = rectified(layers_of, torch.cat([both, told.expand(2, *told.shape)], -1))[..., 0]
+        return begun - self.discount ** shown.mask[slate].sum(-1) * ended
 
     def _panel(
         self,
@@ -299,7 +330,9 @@ class Direct:
     ) -> NetworkPolicy:
         acted = shown.action[shown.mask]
         empty = torch.zeros(0)
-        numbers = {name: value.detach().clone() for name, value in state.items()}
+        numbers = {
+            name: value.detach().clone() for name, value in state.items() if not name.startswith("value.")
+        }
         if "log_std" in numbers:
             numbers["log_std"] = noise(shown, numbers["log_std"])
         return NetworkPolicy(

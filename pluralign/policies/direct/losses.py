@@ -31,14 +31,18 @@ def logistic(score: Pair, first: Each, *, scale: float = 1.0) -> Each:
     return _both(scale * _gap(score), first, lambda gap: -logsigmoid(gap))
 
 
-def cpl(score: Pair, first: Each, *, scale: float = 0.1, bias: float = 0.5) -> Each:
+def cpl(
+    score: Pair, first: Each, *, scale: float = 0.1, bias: float = 0.5, ahead: Each | float = 0.0
+) -> Each:
     """-log s(scale * (S+ - bias * S-)) for sums of log-probabilities; bias < 1 keeps mass on what was shown.
+
+    `ahead` are utils by which the first place is better whatever the policy does.
 
     Source: Hejna et al., Contrastive preference learning, ICLR 2024, equations 5 and 6.
     """
     s = scale * score
-    return -first * logsigmoid(s[..., 0] - bias * s[..., 1]) - (1 - first) * logsigmoid(
-        s[..., 1] - bias * s[..., 0]
+    return -first * logsigmoid(s[..., 0] - bias * s[..., 1] + ahead) - (1 - first) * logsigmoid(
+        s[..., 1] - bias * s[..., 0] - ahead
     )
 
 

@@ -14,11 +14,13 @@ class Scored(NamedTuple):
     """B answers as a policy sees them; K places, 2 where a method needs pairs.
 
     Attributes:
-        log: (B, K) discounted sums of log-probabilities. ratio: the same against the reference policy.
+        log: (B, K) discounted sums of log-probabilities. ratio: the same against the reference policy, with `value` in
+            its unit.
         label: (B, K) shares of the choice, or grades where a method takes whole lists.
         there: (B, K) which places show an option.
         distance: (B, K) mean distance between the policy's actions and those shown, in their unit.
         strayed: (B, K) discounted sums of KL(reference || policy), in nats. Both 0 where no method asks for them.
+        value: (B, K) V(first state) - V(last), in utils; 0 where people judge by regret.
     """
 
     log: Float[Tensor, "B K"]
@@ -27,6 +29,7 @@ class Scored(NamedTuple):
     there: Bool[Tensor, "B K"]
     distance: Float[Tensor, "B K"]
     strayed: Float[Tensor, "B K"]
+    value: Float[Tensor, "B K"]
 
     @property
     def first(self) -> Float[Tensor, " B"]:
@@ -54,7 +57,9 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "cpl": Method(
-        lambda s, m: losses.cpl(s.log, s.first, scale=m.scale, bias=m.bias),
+        lambda s, m: losses.cpl(
+            s.log, s.first, scale=m.scale, bias=m.bias, ahead=s.value[:, 0] - s.value[:, 1]
+        ),
         "contrastive preference learning: log-probabilities as advantages",
         reference=False,
     ),
@@ -65,7 +70,9 @@ METHODS: dict[str, Method] = {
         lambda s, m: losses.ipo(s.ratio, s.first, scale=m.scale), "a squared loss that stops at its margin"
     ),
     "slic": Method(
-        lambda s, m: losses.slic(s.log, s.first, scale=m.scale), "a hinge on likelihoods", reference=False
+        lambda s, m: losses.slic(s.log + s.value / m.scale, s.first, scale=m.scale),
+        "a hinge on likelihoods",
+        reference=False,
     ),
     "rso": Method(lambda s, m: losses.slic(s.ratio, s.first, scale=m.scale), "a hinge on log-ratios"),
     "f_dpo": Method(
@@ -95,7 +102,7 @@ METHODS: dict[str, Method] = {
         distance=True,
     ),
     "pro": Method(
-        lambda s, m: losses.picked(s.log, s.label, scale=m.scale),
+        lambda s, m: losses.picked(s.log + s.value / m.scale, s.label, scale=m.scale),
         "rankings and choices among many, by likelihoods",
         reference=False,
         slates="choices",

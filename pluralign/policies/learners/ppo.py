@@ -16,6 +16,7 @@ from pluralign.policies.learners.batch import Price, World, buffer_class, made, 
 from pluralign.policies.learners.episodes import (
     RandomPolicy,
     episodes_of,
+    named,
     one_thread,
     quiet_globals,
     random_policy,
@@ -259,7 +260,7 @@ class PPO:
         low = torch.zeros(0) if counted else torch.as_tensor(space.low)
         high = torch.zeros(0) if counted else torch.as_tensor(space.high)
         told = torch.zeros(tastes.shape[1]) if tastes.shape[1] else None
-        first = NetworkPolicy(before, self.hidden, centre, scale, low, high, told)
+        first = NetworkPolicy(before, self.hidden, centre, scale, low, high, told, named(self.world))
         return first, dataclasses.replace(first, state=after)
 
     def _scales(self, env: Any) -> tuple[Tensor, Tensor]:

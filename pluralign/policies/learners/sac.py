@@ -16,6 +16,7 @@ from pluralign.policies.learners.batch import Price, World, made, stable_class
 from pluralign.policies.learners.episodes import (
     RandomPolicy,
     episodes_of,
+    named,
     one_thread,
     quiet_globals,
     random_policy,
@@ -184,5 +185,5 @@ class SAC:
         names = [*(f"latent_pi.{2 * k}" for k in range(len(self.hidden))), "mu"]
         layers = tuple((state[f"{name}.weight"], state[f"{name}.bias"]) for name in names)
         low, high = torch.as_tensor(space.low), torch.as_tensor(space.high)
-        actor = Actor(layers, centre, scale, low, high)
+        actor = Actor(layers, centre, scale, low, high, world=named(self.world))
         return dataclasses.replace(actor, taste=torch.zeros(tastes.shape[1])) if tastes.shape[1] else actor
