@@ -4,13 +4,18 @@ worlds       two even camps: regret of everybody served by their own taste (midd
              best policy, 1 random), and the worst camp of MaxMin beside the best worst camp of any lottery over all
              policies of the run
 minority     two camps of ten to one: the minority's regret less that of two even camps
+vpl          the maze alone: people who want one of two goals, never seen before their 16 answers; chance that the policy that
+             is told what is believed of them gets them there, and the same for one that is told the truth
 adversaries  one person in ten wants the opposite: regret of the honest, less that without such people
+constrained  shared safety: for each of three camps the reward within a limit on the hazard that all mind, beside that of
+             the exact twin's best within the same limit, and the discounted steps on hazardous ground
 
 A part measures the worlds that `--only` names, or all, and merges what it finds by world into
 benchmarks/results/control-PART.json. Runs are kept in runs/control, and go on where they were stopped.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import platform
@@ -23,11 +28,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from vpl_maze import vpl
 
-from pluralign.lab.beds import BEDS
+from pluralign.lab.beds import BEDS, bed
 from pluralign.lab.experiment import Experiment
 from pluralign.lab.experiment_report import against_own, camp_mean, estimate, over_people, read, regrets
+from pluralign.metrics import Estimate
+from pluralign.policies import Constrained, Tabular
 from pluralign.policies.game import best_mix
+from pluralign.policies.learner import discounted
+from pluralign.rewards import known_voices
 
 HERE = Path(__file__).resolve().parent
 RUNS = HERE.parent / "runs" / "control"
@@ -50,17 +60,26 @@ def of_camps(regret: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
 
 
 def worst_camp(told: dict[str, Any], welfare: str) -> dict[str, float]:
-    """What the worst camp has under the lottery and could have had, 1 its own best; mean over seeds."""
-    got, best = [], []
+    """What the worst camp has under the lottery and could have had, 1 its own best; mean over seeds.
+
+    "by truth" is what it could have had from the policies in the lottery, had the camps' tastes been known when their
+    chances were chosen: what is lost beyond is lost to what answers did not tell.
+    """
+    got, best, told_truth = [], [], []
     for seed, judged in enumerate(told["judged"]):
         group = torch.tensor(judged["group"])
-        rows = {name: row for name, row in judged["regret"].items() if name != "personalised"}
+        rows = {
+            name: row for name, row in judged["regret"].items() if name not in ("personalised", "own voice")
+        }
         plain = [torch.tensor([np.nan if x is None else x for x in row]).double() for row in rows.values()]
         matrix = torch.stack([of_camps(row, group) for row in plain])
         best.append(best_mix(matrix).value)
+        parts = [n for n, name in enumerate(rows) if name == welfare or name.startswith(f"{welfare}, part")]
+        told_truth.append(best_mix(matrix[parts]).value)
         got.append(float(of_camps(regrets(told, welfare)[seed], group).min()))
     return {
         "got": float(np.mean(got)),
+        "by truth": float(np.mean(told_truth)),
         "best": float(np.mean(best)),
         "ratio": float(np.mean(got) / np.mean(best)),
     }
@@ -85,33 +104,89 @@ def worlds(world: str, seeds: int, training: float) -> dict[str, Any]:
 def minority(world: str, seeds: int, training: float) -> dict[str, Any]:
     even, uneven = (measured(world, seeds, training, people=44, share=share) for share in (0.5, 10 / 11))
     return {
-        policy: {
-            "even": numbers(camp_mean(even, policy, 1)),
-            "ten to one": numbers(camp_mean(uneven, policy, 1)),
-            "lost": camp_mean(uneven, policy, 1).value - camp_mean(even, policy, 1).value,
-        }
+        policy: compared(
+            {"even": camp_mean(even, policy, 1), "ten to one": camp_mean(uneven, policy, 1)},
+        )
         for policy in ("personalised", "maxmin", "pooled")
     }
 
 
 def adversaries(world: str, seeds: int, training: float) -> dict[str, Any]:
+    """By a model that expects two camps and adversaries, and by one that takes these for a third camp."""
     even = measured(world, seeds, training)
-    mixed = measured(world, seeds, training, population="adversaries")
-    honest = lambda told, policy: float(np.mean([camp_mean(told, policy, camp).value for camp in (0, 1)]))
+    kinds: dict[str, dict[str, Any]] = {"trust": {"model": "trust", "groups": 2}, "camps": {}}
+    mixed = {
+        name: measured(world, seeds, training, population="adversaries", **more)
+        for name, more in kinds.items()
+    }
     return {
-        policy: {
-            "without": honest(even, policy),
-            "with": honest(mixed, policy),
-            "lost": honest(mixed, policy) - honest(even, policy),
-        }
+        f"{policy}, {name}": compared({"without": honest(even, policy), "with": honest(told, policy)})
+        for name, told in mixed.items()
         for policy in ("personalised", "maxmin", "pooled")
     }
+
+
+def honest(told: dict[str, Any], policy: str) -> Estimate:
+    """Mean regret of two camps that count alike."""
+    each = [camp_mean(told, policy, camp) for camp in (0, 1)]
+    error = float(np.hypot(*(x.standard_error for x in each))) / 2
+    return Estimate.normal(sum(x.value for x in each) / 2, error, sum(x.n for x in each))
+
+
+def compared(pair: dict[str, Estimate]) -> dict[str, Any]:
+    """Two regrets and how much larger the second is, as if their people were different ones."""
+    first, second = pair.values()
+    error = float(np.hypot(first.standard_error, second.standard_error))
+    lost = Estimate.normal(second.value - first.value, error, first.n + second.n)
+    return {**{name: numbers(x) for name, x in pair.items()}, "lost": numbers(lost)}
+
+
+LIMIT = 0.03  # discounted steps on hazardous ground; the straight ways take almost two
+
+
+def constrained(world: str, seeds: int, training: float) -> dict[str, Any]:
+    """Reward and cost of every camp and seed, on episodes that the lottery was not chosen by."""
+    import pluralign_envs
+
+    learner = bed(world).learner(training)
+    twin = Tabular(dataclasses.replace(pluralign_envs.twin(learner.world), discount=learner.discount))
+    names = [factor.name for factor in pluralign_envs.make_world(learner.world).factors]
+    taste = lambda **of: torch.tensor([[of.get(name, 0.0) for name in names]], dtype=torch.float64)
+    harm = known_voices(taste(hazard=1.0), names=("hazard",))
+    judge = dataclasses.replace(learner, episodes=1024)
+    told: dict[str, Any] = {}
+    for goal in bed(world).goals:
+        camp = known_voices(taste(**{goal: 1.0, "effort": -0.01}), names=(goal,))
+        exact = Constrained(harm, (LIMIT,)).optimise(twin, camp)
+        # Episodes of the simulator end, so those of its twin are played out as well.
+        ways = [twin.rollout(policy, 4096) for policy in exact.policies]
+        oracle = sum(
+            chance * float(discounted(camp, seen, learner.discount).mean())
+            for chance, seen in zip(exact.chance.tolist(), ways, strict=True)
+        )
+        rows = []
+        for seed in range(seeds):
+            begun = time.process_time()
+            found = Constrained(harm, (LIMIT,), rounds=8).optimise(learner, camp, seed)
+            reward, cost = (found.returns(judge, voices, seed=1000 + seed).mean() for voices in (camp, harm))
+            rows.append([float(reward) / oracle, float(cost), time.process_time() - begun])
+            print(world, goal, seed, rows[-1], flush=True)
+        part, cost, seconds = torch.tensor(rows, dtype=torch.float64).T
+        told[goal] = {
+            "oracle": oracle,
+            "reward, part of the oracle's": numbers(Estimate.mean(part)),
+            "cost": numbers(Estimate.mean(cost)),
+            "cpu_seconds": float(seconds.mean()),
+        }
+    return told
 
 
 PARTS: dict[str, Callable[[str, int, float], dict[str, Any]]] = {
     "worlds": worlds,
     "minority": minority,
     "adversaries": adversaries,
+    "constrained": constrained,
+    "vpl": vpl,
 }
 
 

@@ -1,11 +1,11 @@
-"""Steps per second of every world: `python benchmarks/worlds.py [rounds]`.
+"""Steps per second of every world: `python benchmarks/worlds.py [rounds] [world ...]`.
 
 In one run and by turns, on one machine: MuJoCo's rollout alone (physics and state, nothing observed), our vector
-environment with 0 and 2 threads, gymnasium's SyncVectorEnv of our single environment, and, where gymnasium has an
+environment with 0 and 2 threads, the same paid by four voices (`VectorRewardWrapper`), gymnasium's SyncVectorEnv of our single environment, and, where gymnasium has an
 environment of the same model, its SyncVectorEnv of that (needs imageio). One thread is timed by the processor's
 clock, two by the wall's, which other jobs on the machine disturb. Ratios are taken within a round, so that
 another job on the machine slows both sides; the table has the median of the rounds and their extremes.
-Writes benchmarks/results/worlds.json.
+Merges what it measures into benchmarks/results/worlds.json, with the load of the machine then.
 """
 
 import json
@@ -48,6 +48,19 @@ def ours(id: str, nthread: int) -> Callable[[np.ndarray], Any]:
     return envs.step
 
 
+def paid(id: str) -> Callable[[np.ndarray], Any]:
+    import torch
+
+    from pluralign.rewards import VectorRewardWrapper, known_voices
+
+    torch.set_num_threads(1)
+    envs: Any = gymnasium.make_vec(id, num_envs=COPIES, vectorization_mode="vector_entry_point", nthread=0)
+    tastes = np.random.default_rng(2).normal(size=(4, len(envs.unwrapped.factor_names)))
+    envs = VectorRewardWrapper(envs, known_voices(tastes.tolist()))
+    envs.reset(seed=0)
+    return envs.step
+
+
 def sync(id: str) -> Callable[[np.ndarray], Any]:
     envs = gymnasium.make_vec(id, num_envs=COPIES, vectorization_mode="sync")
     envs.reset(seed=0)
@@ -69,6 +82,7 @@ def measure(id: str, rounds: int) -> dict[str, Any]:
         "rollout, 2 threads": rollout(id, 2),
         "batch": ours(id, 0),
         "batch, 2 threads": ours(id, 2),
+        "batch, paid": paid(id),
         "single copies": sync(id),
     }
     if id in PEERS:
@@ -90,6 +104,7 @@ def measure(id: str, rounds: int) -> dict[str, Any]:
     pairs = {
         "batch / rollout": ("batch", "rollout"),
         "batch / rollout, 2 threads": ("batch, 2 threads", "rollout, 2 threads"),
+        "batch, paid / batch": ("batch, paid", "batch"),
         "batch / single copies": ("batch", "single copies"),
         "batch / gymnasium": ("batch", "gymnasium"),
     }
@@ -108,21 +123,21 @@ def measure(id: str, rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
-    worlds = {}
-    for id in pluralign_envs.catalogue.WORLDS:
-        worlds[id] = measure(id, rounds)
+    path = HERE / "results" / "worlds.json"
+    kept = json.loads(path.read_text("utf-8"))["worlds"] if path.is_file() else {}
+    for id in sys.argv[2:] or pluralign_envs.catalogue.WORLDS:
+        load = [round(v, 1) for v in os.getloadavg()]
+        kept[id] = {"rounds": rounds, "load": load, **measure(id, rounds)}
         told = ", ".join(
-            f"{name} {m} ({low} to {high})" for name, (m, low, high) in worlds[id]["ratio"].items()
+            f"{name} {m} ({low} to {high})" for name, (m, low, high) in kept[id]["ratio"].items()
         )
-        print(f"{id}: {worlds[id]['steps per second']['batch']:,} steps/s; {told}", flush=True)
-    result = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "load": [round(v, 1) for v in os.getloadavg()],
-        "copies": COPIES,
-        "rounds": rounds,
-        "worlds": worlds,
-    }
-    (HERE / "results" / "worlds.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+        print(f"{id}: {kept[id]['steps per second']['batch']:,} steps/s; {told}", flush=True)
+        result = {
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "copies": COPIES,
+            "worlds": kept,
+        }
+        path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

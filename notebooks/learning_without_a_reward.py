@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 import pluralign
-from pluralign.policies.direct import Direct
+from pluralign.policies.direct import Direct, Hindsight, Implied
 from pluralign.policies.direct.signs import overoptimisation
 from pluralign.streams import Streams
 
@@ -69,7 +69,8 @@ data = pluralign.Comparisons(walks, slate, rater, torch.stack([first, 1 - first]
 # %%
 method = Direct("cpl", hidden=(32,), imitation=150, updates=UPDATES, rate=4e-3)
 pooled = method.fit(data)
-camps = method.fit(data, pluralign.Camps(groups=2).fit(data))
+belief = pluralign.Camps(groups=2).fit(data)
+camps = method.fit(data, belief)
 
 
 def progress(policy, goal: int) -> float:
@@ -103,6 +104,22 @@ for ax, (title, policy) in zip(
     ax.quiver(grid[:, 0], grid[:, 1], act[:, 0], act[:, 1], color="#0072b2")
     ax.set(title=title, aspect="equal", xticks=(), yticks=())
 plt.show()
+
+# %% [markdown]
+# ## Two other ways
+#
+# Inverse preference learning trains a critic, and reads what a step is worth off it: r = Q(s, a) - discount V(s'). OPPO imitates
+# everything, told how each walk looks in hindsight, and moves one "best look" for each camp. Neither says how likely an action is.
+
+# %%
+others = {
+    "ipl": Implied(hidden=(32,), discount=0.5, sharpness=4.0, updates=UPDATES, rate=3e-3),
+    "oppo": Hindsight(hidden=(32,), updates=UPDATES, rate=5e-3),
+}
+for name, other in others.items():
+    served = other.fit(data, belief)
+    west, east = (progress(served.of(served.rater_ids[r]), r) for r in (0, 1))
+    print(f"{name:12} west {west:+.2f}, east {east:+.2f}")
 
 # %% [markdown]
 # ## What goes on inside

@@ -27,6 +27,7 @@ _HOME = {
     "pluralign.population.variational": ("Variational",),
     "pluralign.population.in_context": ("InContext",),
     "pluralign.population.ensemble": ("Ensemble",),
+    "pluralign.population.stacked": ("Stacked",),
     "pluralign.population.routed": ("Routed",),
     "pluralign.population.drifting": ("Drifting",),
     "pluralign.population.trust": ("Trust",),
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from pluralign.population.pooled import Pooled
     from pluralign.population.prototypes import Prototypes
     from pluralign.population.routed import Routed
+    from pluralign.population.stacked import Stacked
     from pluralign.population.trust import Trust
     from pluralign.population.variational import Variational
     from pluralign.raters import CampPeople, Factors, Faults, GaussianPeople, SimulatedRaters

@@ -30,7 +30,8 @@ Usage: pluralign VERB ...         (pluralign VERB --help tells more)
   evaluate RUN FOLDER         how well a fitted model predicts a folder of answers
   adapt RUN FOLDER            what a few answers say of raters the model never met
   starc A B --env ID          how far rewards are apart, and what optimising one for the other costs
-  optimise METHOD FOLDER      a policy from answers about segments: without a reward (cpl, dpo) or offline (iql, bc)
+  optimise METHOD FOLDER      a policy from answers about segments: without a reward (cpl, dpo) or offline (iql, bc); from
+                              answers about texts a language model tuned or steered for camps (--backbone; dpo, grpo, best-of-n)
   report RUN                  build report.html again from the tables of a run
   list KIND                   populations, recipes, rules, utilities, raters, worlds, welfare, methods
 
@@ -163,7 +164,8 @@ def _simulate(words: list[str]) -> None:
         "simulate",
         "Answers of simulated people, with the truth beside: truth.csv (tastes) and truth_share.npy (chances). About options "
         "in a table, or with `pluralign simulate WORLD` about pieces of trajectories of a world; `pluralign simulate WORLD "
-        "--help` shows its settings, `pluralign list worlds` and `pluralign list raters` the names.",
+        "--help` shows its settings, `pluralign list worlds` and `pluralign list raters` the names. `pluralign simulate "
+        "delivery` is about trips on a grid, which people judge by different rules.",
     )
     from pluralign.lab.settings import add_settings, settings_of
     from pluralign.lab.simulate import Simulate
@@ -176,6 +178,19 @@ def _simulate(words: list[str]) -> None:
         table.write(given.out)
         print(
             f"{table.raters * table.answers:,} answers of {table.raters:,} people ({table.population}) are in {given.out}"
+        )
+        return
+    if words[0] == "delivery":
+        from pluralign.lab.simulate_grid import SimulateGrid
+
+        parser.add_argument("world", help="the delivery grid, where people judge trips by different rules")
+        add_settings(parser, SimulateGrid, "people, what they judge by, and what they are shown")
+        given = parser.parse_args(words)
+        grid = SimulateGrid(**settings_of(SimulateGrid, given))
+        grid.write(given.out)
+        print(
+            f"{grid.raters * grid.answers:,} answers of {grid.raters:,} people, who judge by {', '.join(grid.rules)}, "
+            f"are in {given.out}"
         )
         return
     from pluralign.lab.simulate_world import SimulateWorld
@@ -427,12 +442,23 @@ def _starc(words: list[str]) -> None:
 
 
 def _optimise(words: list[str]) -> None:
+    of_texts = [w for w in words if w.partition("=")[0] == "--backbone"] or words[:1] in (
+        ["grpo"],
+        ["best-of-n"],
+    )
+    if of_texts and not words[0].startswith("-"):
+        _optimise_texts(words)
+        return
     parser = _parser(
         "optimise",
         "Learn a policy from the answers in FOLDER and save it; the options must be segments with observations and "
-        "actions. Without a reward: cpl, dpo, ipo, slic, rso, f_dpo, rpo, robust_dpo, irepo. By a reward and recorded "
-        "steps: iql, bc. `pluralign optimise METHOD --help` shows its settings.",
+        "actions. Without a reward: cpl, dpo, ipo, slic, rso, f_dpo, rpo, robust_dpo, irepo, tdpo, dppo, ipl, oppo, and "
+        "pro or lipo where answers are rankings. By a reward and recorded steps: iql, bc. Answers about texts, with a "
+        "language model as --backbone: direct methods for pairs, grpo and best-of-n. `pluralign optimise METHOD --help` shows its "
+        "settings, `pluralign optimise METHOD --backbone PATH --help` those for texts.",
     )
+    parser.add_argument("--backbone", metavar="PATH", help="of texts: the language model to tune or steer")
+    parser.add_argument("--rater", metavar="ID", help="of texts: serve this person alone")
     parser.add_argument("method", help="for example cpl or iql")
     parser.add_argument("folder", type=Path, help="a folder of answers about segments")
     _common(parser, out="the run folder (default: runs/optimise-METHOD-NAME)")
@@ -452,8 +478,9 @@ def _optimise(words: list[str]) -> None:
     from pluralign.lab.optimise import OFFLINE, optimise
     from pluralign.lab.settings import add_settings, settings_of
     from pluralign.policies.direct import Direct
+    from pluralign.policies.direct.trainers import OTHERS
 
-    base: Any = OFFLINE.get(words[0] if words else "", Direct)
+    base: Any = {**OFFLINE, **OTHERS}.get(words[0] if words else "", Direct)
     add_settings(parser, base, "training", without=("method", "actions"))
     given = parser.parse_args(words)
     settings = {k: v for k, v in settings_of(base, given).items() if k != "method"}
@@ -470,6 +497,74 @@ def _optimise(words: list[str]) -> None:
         seed=given.seed,
         overwrite=given.overwrite,
     )
+    print(f"the policy is in {made}/policy, the report is {made / 'report.html'}")
+
+
+def _optimise_texts(words: list[str]) -> None:
+    from pluralign.lab.settings import add_settings, settings_of
+    from pluralign.lab.text_optimise import optimise_texts, settings_class
+    from pluralign.lab.text_optimise_report import sentence
+
+    parser = _parser(
+        "optimise",
+        "Tune or steer a language model on the answers in FOLDER for camps of raters, or for one of them, and judge it "
+        "against the model as it came on prompts kept apart.",
+    )
+    parser.add_argument(
+        "method", help="dpo, ipo, ... (by answers), grpo (by rewards of its own texts), best-of-n"
+    )
+    parser.add_argument("folder", type=Path, help="a folder of answers about texts with prompts")
+    _common(parser, out="the run folder (default: runs/optimise-METHOD-NAME)")
+    parser.add_argument(
+        "--backbone", required=True, metavar="PATH", help="a causal model: a folder, or a hub id"
+    )
+    parser.add_argument("--population", default="camps", metavar="NAME", help="(default: camps)")
+    parser.add_argument(
+        "--welfare", default="maxmin", metavar="NAME", help="of the camps' returns (default: maxmin)"
+    )
+    parser.add_argument("--rater", metavar="ID", help="serve this person alone")
+    parser.add_argument(
+        "--judge", type=Path, metavar="RUN", help="a run of `pluralign fit --backbone` whose belief pays"
+    )
+    parser.add_argument(
+        "--returns", choices=("deviation", "wins", "none"), default="deviation",
+        help="the scale that camps are compared on (default: deviation, of the reference's answers)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pooling", choices=("mean", "last"), default="mean", help="of hidden states (default: mean)"
+    )
+    parser.add_argument("--most", type=int, default=64, metavar="TOKENS", help="of an answer (default: 64)")
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=16,
+        help="answers to a prompt to compare with, and to judge by (default: 16)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    kind = settings_class(words[0])
+    add_settings(parser, kind, f"settings of {words[0]}", without=("method", "welfare", "least"))
+    given = parser.parse_args(words)
+    settings = {k: v for k, v in settings_of(kind, given).items() if k not in ("method", "welfare")}
+    out = given.out or Path("runs") / f"optimise-{given.method}-{given.folder.resolve().name}"
+    made = optimise_texts(
+        given.method,
+        given.folder,
+        out,
+        given.backbone,
+        settings,
+        welfare=given.welfare,
+        population=given.population,
+        rater=given.rater,
+        judge=given.judge,
+        scale=given.returns,
+        pooling=given.pooling,
+        most=given.most,
+        samples=given.samples,
+        seed=given.seed,
+        overwrite=given.overwrite,
+        progress=sys.stderr.isatty(),
+    )
+    print(sentence(made))
     print(f"the policy is in {made}/policy, the report is {made / 'report.html'}")
 
 
@@ -493,7 +588,9 @@ def _report(words: list[str]) -> None:
         "experiment maze": "maze_report",
         "starc": "starc",
         "optimise": "optimise",
+        "optimise texts": "text_optimise_report",
         "experiment": "experiment_report",
+        "experiment rounds": "rounds_report",
     }
     if command not in homes:
         raise ValueError(f"{given.run} is a run of {command!r}, of which there is no report.")
@@ -512,10 +609,19 @@ def _list(words: list[str]) -> None:
     parser.add_argument(
         "kind", help="populations, recipes, rules, utilities, raters (or people), worlds, welfare or methods"
     )
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="of worlds: write a page with pictures, too"
+    )
     given = parser.parse_args(words)
     from pluralign.lab.listing import listing
 
     found = listing(given.kind)
+    if given.page is not None:
+        if given.kind != "worlds":
+            raise ValueError(f"--page is for worlds, which have pictures; {given.kind} have none.")
+        from pluralign.lab.worlds_page import write_page
+
+        print(f"pictures and factors are in {write_page(given.page)}\n")
     wide = max(len(name) for name, _ in found) + 2
     for name, about in found:
         print(f"{name:<{wide}}{about}")
@@ -524,7 +630,7 @@ def _list(words: list[str]) -> None:
 def _experiment(words: list[str]) -> None:
     about = (
         "The whole way, from answers to policies, in one world. The maze has an experiment of its own; given a "
-        "--population, a --model or a --welfare it is treated like any other world. `pluralign experiment WORLD --help` "
+        "--population, a --model, a --welfare or --rounds it is treated like any other world. `pluralign experiment WORLD --help` "
         "shows the settings."
     )
     parser = _parser("experiment", about)
@@ -549,22 +655,36 @@ def _experiment(words: list[str]) -> None:
         "--population",
         "--model",
         "--welfare",
+        "--rounds",
     }
     kind: Any = Maze if own else Experiment
     _common(parser, out=f"the run folder (default: runs/{words[0]})")
     add_settings(parser, kind, "settings of the experiment", without=("world",))
     if own:
         more = parser.add_argument_group("like any other world")
-        for name in ("population", "model", "welfare"):
+        for name in ("population", "model", "welfare", "rounds"):
             more.add_argument(f"--{name}", metavar="NAME", help="see `pluralign experiment cheetah --help`")
     else:
         parser.add_argument("--jobs", type=int, default=1, help="seeds to run side by side (default: 1)")
+        from pluralign.lab.rounds import Rounds
+
+        parser.add_argument(
+            "--rounds", type=int, metavar="N", help="ask, fit and optimise N times, see below"
+        )
+        add_settings(parser, Rounds, "with --rounds", without=("rounds",))
     given = parser.parse_args(words)
     out = given.out or Path("runs") / given.world
     if own:
         Maze(**settings_of(Maze, given)).run(out, given.overwrite)
+        return
+    experiment = Experiment(**settings_of(Experiment, given))
+    if given.rounds is None:
+        for name in ("pick", "explore"):
+            if hasattr(given, name):
+                raise ValueError(f"--{name} is for experiments in rounds; give --rounds N, too.")
+        experiment.run(out, given.overwrite, given.jobs)
     else:
-        Experiment(**settings_of(Experiment, given)).run(out, given.overwrite, given.jobs)
+        Rounds(experiment, **settings_of(Rounds, given)).run(out, given.overwrite, given.jobs)
 
 
 def _note(

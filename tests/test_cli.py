@@ -231,10 +231,10 @@ def test_a_world_is_named_once(verb, capsys):
 
 
 def test_ways_to_be_fair_and_to_optimise_are_listed(capsys):
-    from pluralign.policies.direct import METHODS
+    from pluralign.policies.direct import TRAINERS
     from pluralign.policies.registry import WELFARE
 
-    for kind, names in (("welfare", WELFARE), ("methods", [*METHODS, "iql", "bc"])):
+    for kind, names in (("welfare", WELFARE), ("methods", [*TRAINERS, "iql", "bc", "grpo", "best-of-n"])):
         assert main(["list", kind]) == 0
         assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(names)
 

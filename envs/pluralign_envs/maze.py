@@ -1,6 +1,7 @@
 """A maze drawn in characters: its walls, goals, start region and cells, in metres."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -72,6 +73,23 @@ class Maze:
     def hazards(self) -> np.ndarray:
         """(H, 2) x and y of the centre of every hazardous cell, in metres."""
         return self.centre(np.argwhere(self._grid == HAZARD))
+
+    def hazardous(self, position: np.ndarray) -> np.ndarray:
+        """(*b, 2) x and y in metres -> (*b,) whether they lie in a hazardous cell; by looking it up, not by distances."""
+        place = (position * self._cells + self._middle).astype(int)  # column and row
+        return self._hazard.take(place[..., 1] * len(self.rows[0]) + place[..., 0], mode="clip")
+
+    @cached_property
+    def _hazard(self) -> np.ndarray:
+        return (self._grid == HAZARD).ravel()
+
+    @cached_property
+    def _cells(self) -> np.ndarray:
+        return np.array([1, -1]) / self.cell
+
+    @cached_property
+    def _middle(self) -> np.ndarray:
+        return np.array([len(self.rows[0]), len(self.rows)]) / 2
 
     def goal(self, name: str) -> np.ndarray:
         """(2,) x and y of a goal's centre in metres."""

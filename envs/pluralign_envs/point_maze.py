@@ -86,15 +86,15 @@ class PointMaze:
 
     def closeness(self, position: np.ndarray) -> np.ndarray:
         """(*b, 2) metres -> (*b, goals)."""
-        squared = ((position[..., None, :] - self._goals) ** 2).sum(-1)
-        return np.exp(-((squared / self.scale**2) ** 2))
+        # By coordinates: numpy is slow at sums along an axis of two.
+        x, y = (position[..., None, i] - self._goals[:, i] for i in (0, 1))
+        return np.exp(-(((x**2 + y**2) / self.scale**2) ** 2))
 
     def measure(self, qpos: np.ndarray, qvel: np.ndarray, action: np.ndarray) -> np.ndarray:
         effort = (action**2).sum(-1, keepdims=True)
         if not len(self._hazards):
             return np.concatenate([self.closeness(qpos), effort], -1)
-        off = np.abs(qpos[..., None, :] - self._hazards).max(-1)
-        hazard = (off <= self.maze.cell / 2).any(-1, keepdims=True).astype(float)
+        hazard = self.maze.hazardous(qpos)[..., None]
         return np.concatenate([self.closeness(qpos), hazard, effort], -1)
 
     @cached_property

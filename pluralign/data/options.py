@@ -199,7 +199,7 @@ class Texts:
     @property
     def rows(self) -> Float[Tensor, "N D1"]:
         """(N, 1 + D): the logarithm of the number of characters, then the embedding."""
-        length = torch.tensor([[len(text) + 1.0] for text in self.texts]).log()
+        length = torch.tensor([len(text) + 1.0 for text in self.texts])[:, None].log()
         if self.embedding is None:
             return length
         return torch.cat([length.to(self.embedding), self.embedding], 1)

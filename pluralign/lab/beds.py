@@ -57,7 +57,9 @@ BEDS: dict[str, Bed] = {
         ("red", "blue", "green", "yellow", "purple", "orange", "teal", "pink", "brown", "black"),
         ("effort",),
     ),
-    "safety": Bed("pluralign/SharedSafety-v0", ("red", "blue", "green"), ("hazard", "effort")),
+    "safety": Bed(
+        "pluralign/SharedSafety-v0", ("red", "blue", "green"), ("hazard", "effort"), training={"strays": 32}
+    ),
     "reacher": Bed(
         "pluralign/Reacher-v0",
         ("red", "blue", "green", "yellow"),
@@ -83,7 +85,7 @@ BEDS: dict[str, Bed] = {
         training={**_BODY, "batch": 512, "learning_rate": 3e-3},
     ),
 }
-ALIASES = {"shared-safety": "safety", "navigation": "crowd"}
+ALIASES = {"shared-safety": "safety", "navigation": "crowd", "kitchen-like": "pusher"}
 
 
 def bed(name: str) -> Bed:

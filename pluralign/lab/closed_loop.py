@@ -2,10 +2,12 @@
 
 Like PEBBLE (Lee et al., ICML 2021), with a population in place of one rater. What was collected is kept as factors,
 never as rewards, so all of it is priced anew whenever the belief changes; policies go on from those of the round before.
+`pluralign experiment WORLD --rounds N` is this loop on a test bed, see `lab.rounds`.
 """
 
 import contextlib
 import hashlib
+import math
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pluralign.data.comparisons import Comparisons
@@ -24,8 +26,10 @@ from pluralign.data.options import Segments
 from pluralign.elicitation.choosers import CHOOSERS, choose
 from pluralign.elicitation.loop import Answering
 from pluralign.lab.run import Run, Stage
+from pluralign.lab.serving import GoingOn
+from pluralign.lab.shown import longer, pieces
 from pluralign.metrics.scores import accuracy, log_loss, macro
-from pluralign.policies.learner import Learner, Policy, Progress, Start
+from pluralign.policies.learner import Policy
 from pluralign.policies.learners.tabular import Table, Tabular
 from pluralign.policies.lottery import Lottery
 from pluralign.policies.maxmin import MaxMin
@@ -39,10 +43,12 @@ from pluralign.population.voices import Voices, cluster
 from pluralign.raters import questions
 from pluralign.raters.people import quota
 from pluralign.rewards.tastes import draw_tastes, known_voices
-from pluralign.rewards.transforms import Scale, relative_gain
+from pluralign.rewards.transforms import relative_gain
+from pluralign.saving import read, write
 from pluralign.streams import Seed, Streams
 
 SERVED = 12  # people of each camp by whom a personalised policy is judged
+LOOKED = 32  # episodes by which it is guessed whom a policy would please
 
 
 @dataclass(frozen=True)
@@ -91,11 +97,17 @@ class Closed:
     Attributes:
         table: a row per round: `round`, `questions` answered so far, `accuracy` on further questions with `error`, `log_loss`,
             `changed` (part of the predicted favourites that this round's answers turned over), `mean` and `worst` true
-            return of the camps (0 as by chance, 1 their own best policy), and a column for each camp.
+            return of the camps (0 as by chance, 1 the best that any camp would have trained for itself; camps that could
+            gain nothing are left out), and a column for each camp.
+        people: a row per round and rater: the true returns `policy` of what the optimiser answered with (missing for whom
+            it was not tried), `choice` of the policy found or played in this round that the belief thinks the rater would like
+            best, `best` of any of these; and `random` and `own`, of random actions and of the best of what
+            the camps would have trained for themselves, which are the same in every round.
         answers: all of them, round by round. belief, policy: of the last round.
     """
 
     table: pd.DataFrame
+    people: pd.DataFrame
     answers: Comparisons
     belief: Belief
     policy: Any
@@ -128,7 +140,9 @@ def closed_loop(
     """
     settings, streams = settings or Loop(), Streams.of(seed).below("closed loop")
     learner = learner or _learner(world)
-    truth = truth or camps_of(people)
+    # Who changes is judged as they are in the end.
+    now: Any = people.at(settings.rounds * settings.asked) if hasattr(people, "at") else people
+    truth = truth or camps_of(now)
     with _folder(out) as folder, _bar(settings.rounds, progress) as bar:
         config = {
             "command": "closed loop",
@@ -140,17 +154,24 @@ def closed_loop(
             "seed": streams.base,
         }
         run = Run.open(folder, config)
-        run.stage("begin", lambda stage: _begin(stage, learner, people, truth, settings, first, streams))
-        rows = []
+        begin = lambda stage: _begin(stage, learner, people, now, truth, settings, first, streams)
+        told = run.stage("begin", begin)
+        rows, each = [], []
         for number in range(settings.rounds):
-            work = lambda stage, n=number: _round(stage, run, n, learner, people, truth, settings, streams)
-            rows.append(run.stage(f"round-{number}", work))
+            work = lambda stage, n=number: _round(
+                stage, run, n, learner, people, now, truth, settings, streams
+            )
+            row = run.stage(f"round-{number}", work)
+            served = {**told["people"], **row.pop("people")}
+            columns = {name: np.array(values, dtype=float) for name, values in served.items()}
+            each.append(pd.DataFrame({"round": number, "rater": range(len(now)), **columns}))
+            rows.append({name: math.nan if value is None else value for name, value in row.items()})
             bar(1)
         run.finish()
         last = run.files(f"round-{settings.rounds - 1}")
-        answers, _ = _read(last)
         belief = load(last / "belief")
-        return Closed(pd.DataFrame(rows), answers, belief, _policy(last, belief, learner, settings))
+        policy = _policy(last, belief, learner, settings)
+        return Closed(pd.DataFrame(rows), pd.concat(each, ignore_index=True), _answers(last), belief, policy)
 
 
 def camps_of(people: Any, most: int = 4, seed: Seed = 0) -> Voices:
@@ -172,54 +193,11 @@ def camps_of(people: Any, most: int = 4, seed: Seed = 0) -> Voices:
     return known_voices(z, part.mean(0), names=tuple(f"camp {g}" for g in range(len(z))))
 
 
-@dataclass(frozen=True)
-class GoingOn:
-    """A learner whose searches go on from policies that are there already, unless told otherwise."""
-
-    learner: Any
-    known: tuple[Policy, ...]
-
-    def improve(
-        self,
-        voices: Voices,
-        weight: Float[Tensor, " G"],
-        *,
-        seed: Seed = 0,
-        start: Start = None,
-        progress: Progress | None = None,
-    ) -> Policy:
-        begin = (self.known or None) if start is None else start
-        return self.learner.improve(voices, weight, seed=seed, start=begin, progress=progress)
-
-    def returns(self, policy: Policy, voices: Voices, *, seed: Seed = 0) -> Float[Tensor, "E G"]:
-        return self.learner.returns(policy, voices, seed=seed)
-
-    def random(self) -> Policy:
-        return self.learner.random()
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(self.learner, name)
-
-
-def pieces(episodes: Segments, length: int, *, generator: torch.Generator) -> Segments:
-    """One piece of at most `length` steps out of each episode, from a random step on."""
-    count, steps, _ = episodes.factors.shape
-    there = torch.full((count,), steps) if episodes.mask is None else episodes.mask.sum(1)
-    room = (there - length).clamp_min(0)
-    begin = (torch.rand(count, generator=generator, dtype=torch.float64) * (room + 1)).long()
-    index = begin[:, None] + torch.arange(min(length, steps))
-    mask = index < there[:, None]
-    kept = index.clamp_max(steps - 1)[..., None].expand(-1, -1, episodes.factors.shape[2])
-    factors = episodes.factors.gather(1, kept) * mask[..., None]
-    return Segments(factors.double(), mask, names=episodes.names)
-
-
 def _begin(
     stage: Stage,
     learner: Any,
     people: Any,
+    now: Any,
     truth: Voices,
     settings: Loop,
     first: Segments | None,
@@ -227,24 +205,25 @@ def _begin(
 ) -> dict[str, Any]:
     """What there is to begin with, what each camp could have at best, and the questions to judge by."""
     if first is None:
-        first = pieces(
-            _anywhere(learner, settings).rollout(
-                learner.random(), settings.pieces, seed=streams.number("first")
-            ),
-            settings.length,
-            generator=streams("first pieces"),
+        seen = _anywhere(learner, settings).rollout(
+            learner.random(), settings.pieces, seed=streams.number("first")
         )
-    first = Segments(first.factors.double(), first.mask, names=first.names)
-    slate, rater = questions(len(first), settings.judged, len(people), streams.number("judge"), repeat=True)
-    fresh = people.answer(first, slate, rater, streams.number("judge"))
-    _write(stage.folder, fresh, 0)
-    random = learner.returns(learner.random(), truth, seed=streams.number("judge")).double().mean(0)
-    best = []
-    for g, one in enumerate(torch.eye(len(truth), dtype=torch.float64)):
-        policy = learner.improve(truth, one, seed=streams.number("own", g))
-        best.append(float(learner.returns(policy, truth, seed=streams.number("judge")).double().mean(0)[g]))
-    relative_gain(random, torch.tensor(best).double(), names=truth.names)  # raises where a camp gains nothing
-    return {"random": random.tolist(), "best": best}
+        first = pieces(seen, settings.length, generator=streams("first pieces"))
+    judge = streams.number("judge")
+    slate, rater = questions(len(first), settings.judged, len(people), judge, repeat=True)
+    write(people.answer(_plain(first), slate, rater, judge), stage.folder / "answers", "answers")
+    back = lambda policy, voices: learner.returns(policy, voices, seed=judge).double().mean(0)
+    own = [
+        learner.improve(truth, one, seed=streams.number("own", g))
+        for g, one in enumerate(torch.eye(len(truth), dtype=torch.float64))
+    ]
+    random, best = back(learner.random(), truth), torch.stack([back(p, truth) for p in own]).amax(0)
+    if not bool((best > random).any()):
+        relative_gain(random, best, names=truth.names)  # says what to do
+    everyone = known_voices(now.taste.double())
+    each = torch.stack([back(p, everyone) for p in own]).amax(0)
+    people_told = {"random": back(learner.random(), everyone).tolist(), "own": each.tolist()}
+    return {"random": random.tolist(), "best": best.tolist(), "people": people_told}
 
 
 def _round(
@@ -253,25 +232,27 @@ def _round(
     number: int,
     learner: Any,
     people: Any,
+    now: Any,
     truth: Voices,
     settings: Loop,
     streams: Streams,
 ) -> dict[str, Any]:
     here = streams.below("round", number)
-    fresh, _ = _read(run.files("begin"))
+    fresh = _answers(run.files("begin"))
     shown: Any = fresh.options
+    answers: Comparisons | None = None
     before: Belief | None = None
     known: tuple[Policy, ...] = ()
+    newest = len(shown)
     if number:
         last = run.files(f"round-{number - 1}")
-        answers, _ = _read(last)
-        before = load(last / "belief")
+        answers, before, known = _answers(last), load(last / "belief"), load_policy(last / "found").policies
         policy = _policy(last, before, learner, settings)
-        known = policy.policies if isinstance(policy, Lottery) else ()
-        shown = _longer(answers.options, _collect(learner, policy, before, settings, here))
-        newest = len(shown) - len(answers.options)
-    else:
-        answers, newest = None, len(shown)
+        shown, new = answers.options, _collect(learner, policy, before, settings, here)
+        shown, newest = longer(shown, new), len(new)
+    memory = getattr(learner, "memory", None)
+    if memory is not None:  # of these people's rounds alone, also where a stopped loop goes on
+        memory.seen = read(last / "memory", "memory", "run the loop again") if number else None
     asked = torch.zeros(len(people), dtype=torch.long) if answers is None else answers.counts
     pool = _candidates(shown, newest, answers, fresh, settings, here)
     wanted = choose(settings.pick, before, pool, settings.asked, here.number("choose"))
@@ -282,18 +263,27 @@ def _round(
     whole = isinstance(settings.optimiser, Pessimist | Personalised)
     voices = belief if whole else belief.voices(seed=here.number("voices"))
     policy = settings.optimiser.optimise(going, voices, seed=here.number("optimise"))
-    _write(stage.folder, answers, newest)
+    write(answers, stage.folder / "answers", "answers")
     belief.save(stage.folder / "belief")
     if hasattr(policy, "save"):
         policy.save(stage.folder / "policy")
+    played = policy.policies if isinstance(policy, Lottery) else ()
+    found = [*going.found, *(p for p in played if not any(p is q for q in going.found))]
+    even = torch.full((len(found),), 1 / len(found), dtype=torch.float64)
+    Lottery(tuple(found), even).save(stage.folder / "found")
+    if memory is not None:
+        write(memory.seen, stage.folder / "memory", "memory")
     share = belief.predict(fresh)
     score = macro(accuracy(share, fresh.label), fresh.rater, fresh.raters)
     changed = 1.0
     if before is not None:
         changed = float((before.predict(fresh).argmax(1) != share.argmax(1)).double().mean())
-    told_best = run.stage("begin", _never)
-    scale = relative_gain(*(torch.tensor(told_best[n], dtype=torch.float64) for n in ("random", "best")))
-    gained = _judge(learner, policy, belief, answers, people, truth, scale, streams.number("judge"))
+    judge = streams.number("judge")
+    camp, person = _judge(learner, policy, found, belief, answers, now, truth, judge)
+    ends = run.stage("begin", _never)
+    random, best = (torch.tensor(ends[n], dtype=torch.float64) for n in ("random", "best"))
+    gains = best > random
+    gained, weight = (camp - random) / torch.where(gains, best - random, torch.nan), truth.weight.double()
     row: dict[str, Any] = {
         "round": number,
         "questions": len(answers),
@@ -301,13 +291,19 @@ def _round(
         "error": score.standard_error,
         "log_loss": macro(log_loss(share, fresh.label), fresh.rater, fresh.raters).value,
         "changed": changed,
-        "mean": float(gained @ truth.weight.double()),
-        "worst": float(gained.min()),
+        "mean": float((gained * weight)[gains].sum() / weight[gains].sum()),
+        "worst": float(gained[gains].min()),
     }
     row |= dict(zip(truth.names, gained.tolist()))
     for name in ("accuracy", "log_loss", "mean", "worst", *truth.names):
         stage.record(name, row[name], group="closed loop", step=number)
-    return row
+    return {**row, "people": person}
+
+
+def _answers(folder: Path) -> Comparisons:
+    """What a stage kept, to the bit."""
+    found: Comparisons = read(folder / "answers", "answers", "run the loop again")
+    return found
 
 
 def _policy(folder: Path, belief: Belief, learner: Any, settings: Loop) -> Any:
@@ -334,7 +330,7 @@ def _collect(learner: Any, policy: Any, belief: Belief, settings: Loop, here: St
         if count:
             seen = learner.rollout(one, count, seed=here.number("collect", n))
             new = pieces(seen, settings.length, generator=here("pieces", n))
-            found = new if found is None else _longer(found, new)
+            found = new if found is None else longer(found, new)
     assert found is not None
     return found
 
@@ -375,30 +371,48 @@ def _candidates(
 
 
 def _judge(
-    learner: Learner,
+    learner: Any,
     policy: Any,
+    found: list[Policy],
     belief: Belief,
     answers: Comparisons,
-    people: Any,
+    now: Any,
     truth: Voices,
-    scale: Scale,
     seed: int,
-) -> Float[Tensor, " G"]:
-    """True normalised return of each camp."""
+) -> tuple[Float[Tensor, " G"], dict[str, list[float]]]:
+    """True return of each camp, and of every person; see `Closed`."""
+    draws, everyone = belief.known(answers), known_voices(now.taste.double())
+    mean = lambda policy, voices: policy.returns(learner, voices, seed=seed).double().mean(0)
     if isinstance(policy, Lottery):
-        return scale(policy.returns(learner, truth, seed=seed).double().mean(0))
-    z = belief.known(answers).mean
-    group = getattr(people, "group", None)
-    if group is None:  # whose true taste is nearest to which voice
-        taste = people.taste.double()
-        width = taste.std(0).clamp_min(1e-12)
-        group = torch.cdist(taste / width, truth.z.double() / width).argmin(1)
-    gained = []
-    for g in range(len(truth)):
-        mine = (group == torch.unique(group)[g]).nonzero()[:SERVED, 0]
-        served = [learner.returns(policy.of(z[r]), truth, seed=seed).double().mean(0) for r in mine]
-        gained.append(scale(torch.stack(served))[:, g].mean())
-    return torch.stack(gained)
+        camp, person = mean(policy, truth), mean(policy, everyone)
+    else:
+        person = torch.full((len(now),), torch.nan, dtype=torch.float64)
+        camp, group = torch.zeros(len(truth), dtype=torch.float64), _nearest(now, truth)
+        for g in range(len(truth)):
+            mine = (group == torch.unique(group)[g]).nonzero()[:SERVED, 0].tolist()
+            for r in mine:
+                one = Lottery((policy.of(draws.mean[r]),), torch.ones(1))
+                camp[g] += mean(one, truth)[g] / len(mine)
+                person[r] = mean(one, everyone)[r]
+    true = torch.stack([learner.returns(p, everyone, seed=seed).double().mean(0) for p in found])
+    liked = [belief.utility(_plain(learner.rollout(p, LOOKED, seed=seed)), draws).mean(1) for p in found]
+    choice = true.gather(0, torch.stack(liked).argmax(0)[None])[0]
+    return camp, {"policy": person.tolist(), "choice": choice.tolist(), "best": true.amax(0).tolist()}
+
+
+def _nearest(now: Any, truth: Voices) -> Tensor:
+    """(R,) the camp of each rater; without camps, the voice that their true taste is nearest to."""
+    group = getattr(now, "group", None)
+    if group is not None:
+        return torch.as_tensor(group)
+    taste = now.taste.double()
+    width = taste.std(0).clamp_min(1e-12)
+    return torch.cdist(taste / width, truth.z.double() / width).argmin(1)
+
+
+def _plain(seen: Segments) -> Segments:
+    """Factors alone, in double precision, as people are shown."""
+    return Segments(seen.factors.double(), seen.mask, names=seen.names)
 
 
 def _learner(world: Any) -> Any:
@@ -407,20 +421,6 @@ def _learner(world: Any) -> Any:
 
         return PPO(world)
     return Tabular(world)
-
-
-def _longer(old: Any, new: Segments) -> Segments:
-    """Both sets of pieces; the shorter ones are filled up with steps that do not exist."""
-    steps = max(old.factors.shape[1], new.factors.shape[1])
-
-    def padded(x: Segments) -> tuple[Tensor, Tensor]:
-        mask = torch.ones(x.factors.shape[:2], dtype=torch.bool) if x.mask is None else x.mask
-        more = steps - mask.shape[1]
-        pad = torch.nn.functional.pad
-        return pad(x.factors.double(), (0, 0, 0, more)), pad(mask, (0, more))
-
-    factors, mask = (torch.cat(x) for x in zip(padded(old), padded(new)))
-    return Segments(factors, mask, names=new.names)
 
 
 def _joined(old: Comparisons, new: Comparisons) -> Comparisons:
@@ -433,44 +433,6 @@ def _joined(old: Comparisons, new: Comparisons) -> Comparisons:
         time=time,
         rater_ids=new.rater_ids,
     )
-
-
-def _write(folder: Path, data: Comparisons, newest: int) -> None:
-    """All that the next round needs, to the bit."""
-    import json
-
-    assert isinstance(data.options, Segments)
-    options = data.options
-    mask = torch.ones(options.factors.shape[:2], dtype=torch.bool) if options.mask is None else options.mask
-    held = {
-        "factors": options.factors.double(),
-        "mask": mask,
-        "slate": data.slate,
-        "rater": data.rater,
-        "label": data.label,
-    }
-    if data.time is not None:
-        held["time"] = data.time
-    save_file({name: x.contiguous() for name, x in held.items()}, folder / "answers.safetensors")
-    names = {"raters": data.rater_ids, "factors": options.names, "newest": newest}
-    (folder / "names.json").write_text(json.dumps(names), "utf-8")
-
-
-def _read(folder: Path) -> tuple[Comparisons, int]:
-    import json
-
-    held = load_file(folder / "answers.safetensors")
-    names = json.loads((folder / "names.json").read_text("utf-8"))
-    shown = Segments(held["factors"], held["mask"], names=tuple(names["factors"]))
-    data = Comparisons(
-        shown,
-        held["slate"],
-        held["rater"],
-        held["label"],
-        time=held.get("time"),
-        rater_ids=tuple(names["raters"]),
-    )
-    return data, int(names["newest"])
 
 
 def _print(value: Any) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from pluralign.data.comparisons import Comparisons
@@ -53,6 +53,7 @@ class Experiment:
         world: which; `pluralign list worlds` shows their factors.
         population: who disagrees, and how; one of the presets that `pluralign list people` shows.
         model: a population model or a recipe, that explains the answers.
+        groups: camps that the model is to find, where it has such a setting; its own choice by default.
         welfare: what the lottery that serves all people is best at; one that `pluralign list welfare` shows.
         people: raters. asked: pairs of segments that each of them compares.
         segments: pieces of trajectory to choose pairs from.
@@ -73,6 +74,7 @@ class Experiment:
     asked: int = 40
     segments: int = 400
     share: float | None = None
+    groups: int | None = None
     training: float = 1.0
     episodes: int = 64
     seeds: int | None = None
@@ -99,7 +101,7 @@ class Experiment:
                 f'`share` must lie between 0 and 1 and is for "two-camps", got {self.share} for {self.population!r}.'
             )
         bed(self.world)
-        model_named(self.model)
+        self.explains()
         optimiser(self.welfare)
 
     def run(self, out: Path, overwrite: bool = False, jobs: int = 1) -> Run:
@@ -134,6 +136,14 @@ class Experiment:
         write_report(run.folder)
         print(screen(run.folder))
         return run
+
+    def explains(self) -> Any:
+        """The model that explains the answers.
+
+        Raises:
+            ValueError: there is none of this name, or it does not take `groups`.
+        """
+        return model_named(self.model, None if self.groups is None else {"groups": self.groups})
 
     def learner(self, part: float = 1.0) -> PPO:
         """PPO, as long as this run may take, or `part` of it."""
@@ -203,7 +213,7 @@ def _fit(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[str, A
     people, train, test = answers_of(settings, shown_of(run, seed), seed)
     write(train, stage.folder / "answers", form="csv.gz")
     told: dict[str, Any] = {}
-    for name, model in (("pooled", Pooled()), ("model", model_named(settings.model))):
+    for name, model in (("pooled", Pooled()), ("model", settings.explains())):
         begun = time.perf_counter()
         belief = model.fit(train, seed=seed)
         belief.save(stage.folder / name)
@@ -275,11 +285,12 @@ def _welfare(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[st
     best = dataclasses.replace(best, **{k: v for k, v in changes.items() if k in fields})  # type: ignore[type-var]
     with _watched(settings.learner(), stage, settings.welfare, seed, notes) as learner:
         personal = load_policy(run.files(f"personal-{seed}") / "policy")
-        own = _better(
-            learner, voices, _policies(run, "voices", seed), tuple(personal.of(z) for z in voices.z)
-        )
+        alone, told = _policies(run, "voices", seed), tuple(personal.of(z) for z in voices.z)
+        own = _better(learner, voices, alone, told)
+        pooled = load_policy(run.files(f"pooled-{seed}") / "policy")
+        known = tuple(p for p in (*alone, *told, *pooled.policies) if not any(p is q for q in own))
         voices, own, silent = _gaining(learner, voices, own)
-        taught = Taught(learner, voices, own)
+        taught = Taught(learner, voices, own, known, personal)
         lottery = best.optimise(taught, voices, Streams(seed).number("welfare"))
     lottery.save(stage.folder / "policy")
     notes += [
@@ -418,6 +429,10 @@ def _judge(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[str,
     returns["personalised"] = torch.einsum("rf,ref->re", taste, each_own)
     random = returns["random"].mean(1)
     regrets = {name: regret(value, random, best) for name, value in returns.items()}
+    mine_by = _nearest(known, voices.z)
+    regrets["own voice"] = torch.stack([regrets[f"voice {g}"] for g in range(len(voices))])[
+        mine_by, torch.arange(len(mine_by))
+    ]
     group = None if people.group is None else people.group.tolist()
     for name in ("pooled", settings.welfare, "personalised"):
         _note(stage, name, regrets[name], people.group, seed)
@@ -429,6 +444,12 @@ def _judge(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[str,
         "lost": lost,
         "scale": shown.scale.tolist(),
     }
+
+
+def _nearest(known: Float[Tensor, "R Z"], z: Float[Tensor, "G Z"]) -> Int[Tensor, " R"]:
+    """(R,) the voice that points where each person does, as far as their answers tell."""
+    unit = lambda rows: torch.nn.functional.normalize(rows.double(), dim=-1)
+    return (unit(known) @ unit(z).T).argmax(1)
 
 
 def _linear(voices: Voices, width: int) -> Float[Tensor, "G F"]:

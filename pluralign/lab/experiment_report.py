@@ -32,6 +32,7 @@ from pluralign.metrics import Estimate, worst_decile
 from pluralign.streams import Streams
 
 MIXTURES = 400
+LOST = 0.2  # regret of a camp, served by its own taste, above which the report says what is lacking
 STYLE = {"pooled": ("-", "s"), "welfare": ("--", "D"), "personalised": (":", "*")}  # line, mark
 
 
@@ -196,6 +197,7 @@ def _cautions(told: dict[str, Any]) -> list[str]:
     lost = sum(judged["lost"] for judged in told["judged"])
     if lost:
         out.append(f"The simulation became unstable in {lost} judged episodes, which were ended there.")
+    out += lacking(told)
     notes = [
         n
         for name in ("camps", "voices", "pooled", "welfare", "personal")
@@ -203,6 +205,40 @@ def _cautions(told: dict[str, Any]) -> list[str]:
         for n in t["notes"]
     ]
     return [*out, *dict.fromkeys(notes)]
+
+
+def lacking(told: dict[str, Any]) -> list[str]:
+    """A sentence for each camp that loses much when served by its own taste: whether answers or training are lacking.
+
+    The policy that was trained for the nearest voice alone tells: if it is little better, people were not understood; if
+    it serves them well, the network for all tastes is at fault; if their own true camp's policy fails too, training is.
+    """
+    config, out = told["config"], list[str]()
+    for camp in camps(told) if "own voice" in told["judged"][0]["regret"] else []:
+        lost = camp_mean(told, "personalised", camp).value
+        if not lost > LOST:
+            continue
+        heard, own = (camp_mean(told, name, camp).value for name in ("own voice", f"camp {camp}"))
+        words = f"Camp {camp} loses {_part(lost)} when served by its own taste"
+        if own > lost / 2:
+            out.append(
+                f"{words}, and {_part(own)} under a policy trained for its true taste: training is too short (--training)."
+            )
+        elif heard > lost / 2:
+            voices = min(found["count"] for found in told["voices"])
+            few = (
+                f", who sound like {voices} of {len(camps(told))} camps," if voices < len(camps(told)) else ""
+            )
+            out.append(
+                f"{words}, and {_part(own)} under a policy trained for its true taste: {config['asked']} answers of each of "
+                f"{config['people']} people{few} do not tell its taste well enough; ask more (--asked, --people)."
+            )
+        else:
+            out.append(
+                f"{words}, and {_part(heard)} under a policy trained for its voice alone: the one policy for all tastes is "
+                "trained too little (--training)."
+            )
+    return out
 
 
 def _film(folder: Path, world: str) -> list[str]:

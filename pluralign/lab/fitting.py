@@ -24,7 +24,7 @@ from pluralign.metrics.diagnostics import diagnose
 from pluralign.metrics.evaluation import Table, evaluate
 from pluralign.population import Belief, Draws, load
 from pluralign.utility import MLP, Basis, Ideal, Judged, Linear
-from pluralign.utility.judged import STATISTICS, JudgedWorth
+from pluralign.utility.judged import STATISTICS, JudgedWorth, rule_confusion
 from pluralign.utility.scores import Nonlinear
 
 Answers = Literal["auto", "comparisons", "votes"]
@@ -239,7 +239,17 @@ def write_report(run: str | Path) -> Path:
                 ["", "people", *STATISTICS],
                 rows,
                 caption="What counts in a segment: the reward on the way, the value of its end and of its start, the sum "
-                "of its advantages. The reward itself was learned beside, one for all.",
+                "of its advantages.",
+            ),
+            *_rules_told_apart(belief, names),
+            table(
+                ["factor", *(names if belief.worth.settings.own else ["everybody"])],
+                [
+                    [name, *(f"{float(w):+.2f}" for w in row)]
+                    for name, row in zip(facts["features"], belief.worth.reward.T, strict=False)
+                ],
+                caption="The reward that was learned beside, in utils per unit of each factor"
+                + (", one for each way." if belief.worth.settings.own else ", one for all."),
             ),
         )
     elif len(names) <= _TASTES and not isinstance(
@@ -273,6 +283,21 @@ def write_report(run: str | Path) -> Path:
         ),
     )
     return report.write(run / "report.html")
+
+
+def _rules_told_apart(belief: Belief, names: list[str]) -> list[str]:
+    """A table of who is taken for whom, where there is more than one way to judge."""
+    if len(names) < 2:
+        return []
+    rows = [
+        [name, *(f"{float(part):.0%}" for part in row)]
+        for name, row in zip(names, rule_confusion(belief)[1], strict=True)
+    ]
+    about = (
+        "Of the people who judge by the rule of the row, how many their answers place in the camp of the column: "
+        "expected from how sure the fit is of each rater."
+    )
+    return [table(["judges by", *names], rows, caption=about)]
 
 
 def _training(source: Folder) -> tuple[Comparisons, Comparisons | None]:

@@ -67,8 +67,14 @@ def _worlds() -> list[tuple[str, str]]:
         from pluralign_envs.catalogue import WORLDS
     except ImportError as problem:
         raise ValueError(f"worlds need more packages ({problem}); install the extra `control`.") from None
+    from pluralign.lab.beds import BEDS
+
+    short = {here.world: name for name, here in BEDS.items()}
     factors = lambda world: ", ".join(f"{f.name} ({f.unit})" for f in world.factors)
-    return [(name, f"{world.summary} Factors: {factors(world)}.") for name, world in WORLDS.items()]
+    return [
+        (f"{short[name]:<11} {name}", f"{world.summary} Factors: {factors(world)}.")
+        for name, world in WORLDS.items()
+    ]
 
 
 def _welfare() -> list[tuple[str, str]]:
@@ -88,11 +94,13 @@ def _welfare() -> list[tuple[str, str]]:
 
 def _methods() -> list[tuple[str, str]]:
     from pluralign.lab.optimise import OFFLINE
-    from pluralign.policies.direct import METHODS
+    from pluralign.policies.direct import TRAINERS
 
-    about = {True: "Without a reward, against a reference.", False: "Without a reward."}
-    direct = [(name, about[reference]) for name, (_, reference) in METHODS.items()]
-    return direct + [(name, _first(kind)) for name, kind in OFFLINE.items()]
+    online = [
+        ("grpo", "texts: by rewards of a model's own answers"),
+        ("best-of-n", "texts: the best of n answers"),
+    ]
+    return [*TRAINERS.items(), *((name, _first(kind)) for name, kind in OFFLINE.items()), *online]
 
 
 def _first(kind: Any) -> str:

@@ -20,7 +20,7 @@ from pluralign.lab.leaderboard import fingerprint
 from pluralign.lab.naming import model_named, official
 from pluralign.lab.report import Report, code, folded, pairs, table
 from pluralign.lab.run import Run, read_config
-from pluralign.policies.direct import METHODS, Direct, Served
+from pluralign.policies.direct import TRAINERS, Direct, Served, trainer
 from pluralign.policies.learner import Policy
 from pluralign.policies.learners.cloning import BC
 from pluralign.policies.learners.episodes import RandomPolicy
@@ -54,10 +54,10 @@ def optimise(
     the folder's whole episodes where it has them (`episodes/`), else from its segments.
 
     Args:
-        method: one of `pluralign.policies.direct.METHODS`, or of OFFLINE.
+        method: one of `pluralign.policies.direct.TRAINERS`, or of OFFLINE.
         folder: of answers about segments with observations and actions, as `pluralign simulate WORLD` writes them.
         out: the run folder.
-        settings: fields of `Direct`, `IQL` or `BC`.
+        settings: fields of `Direct`, `Implied`, `Hindsight`, `IQL` or `BC`.
         env: an id or short name of a world: its range of actions is used, and policies are played and judged there by what
             answers say of its factors, beside imitation and random actions.
         population: a name of `pluralign list populations`, for a policy that is told whom it serves; None: one for all.
@@ -71,8 +71,8 @@ def optimise(
         ValueError: the options are no such segments, or a name is unknown.
     """
     settings = dict(settings or {})
-    if method not in METHODS and method not in OFFLINE:
-        raise ValueError(f"`method` must be one of {', '.join((*METHODS, *OFFLINE))}, got {method!r}.")
+    if method not in TRAINERS and method not in OFFLINE:
+        raise ValueError(f"`method` must be one of {', '.join((*TRAINERS, *OFFLINE))}, got {method!r}.")
     world = None if env is None else world_named(env)
     if welfare is not None:
         optimiser(welfare)
@@ -80,7 +80,7 @@ def optimise(
             raise ValueError("`welfare` needs returns: take iql or bc, and name a world with `--env`.")
         population = population or "camps"
     people = None if population is None else official(population)
-    learner = Direct(method, **settings) if method in METHODS else None
+    learner = None if method in OFFLINE else trainer(method, **settings)
     source = read_folder(folder)
     data, held = _training(source)
     shown = data.options
@@ -113,7 +113,11 @@ def optimise(
         actions, low, high = (None, None, None) if world is None else actions_of(world)
         belief = None if people is None else model_named(people).fit(data, seed, held=held)
         shutil.rmtree(run.folder / "policy", ignore_errors=True)
-        copy = Direct(updates=0) if learner is None else dataclasses.replace(learner, updates=0)
+        copy = (
+            dataclasses.replace(learner, updates=0)
+            if isinstance(learner, Direct)
+            else Direct("pro", updates=0)
+        )
         if learner is not None:
             served = learner.fit(data, belief, seed, actions=actions, low=low, high=high)
             served.save(run.folder / "policy")

@@ -21,10 +21,9 @@ from torch import Tensor
 from pluralign.data.comparisons import Comparisons
 from pluralign.lab.memory import Peak
 from pluralign.lab.plan import Fold, Plan
-from pluralign.metrics import diagnostics
 from pluralign.metrics.diagnostics import shuffled
 from pluralign.metrics.evaluation import curve, rater_scores, score
-from pluralign.population import Belief
+from pluralign.population import Belief, held_out
 from pluralign.population.prior import Gaussian
 from pluralign.streams import Seed, Streams
 
@@ -231,7 +230,7 @@ def settled(model: Any, belief: Any) -> Any:
     """The model, or the model under a control, with its "auto" settings as they were chosen in `belief`."""
     if isinstance(model, Shuffled):
         return Shuffled(settled(model.model, belief))
-    return diagnostics.settled(model, belief)
+    return held_out.settled(model, belief)
 
 
 def _told(model: Any, belief: Any) -> str:
@@ -243,7 +242,8 @@ def _told(model: Any, belief: Any) -> str:
     names = [
         f.name for f in dataclasses.fields(model) if getattr(model, f.name) == "auto" and f.name in notes
     ]
-    return ", ".join(f"{name} {notes[name]:g}" for name in names if isinstance(notes[name], int | float))
+    told = [f"{name} {notes[name]:g}" for name in names if isinstance(notes[name], int | float)]
+    return ", ".join([*told, *([notes["words"]] if "words" in notes else [])])
 
 
 def _parameters(belief: Any) -> int:

@@ -109,8 +109,9 @@ class Run:
                     f"{folder} was begun by pluralign {found.get('version')}, this is {__version__}, and their "
                     "numbers should not be mixed; name a new folder or give --overwrite."
                 )
-            if found != asked:
-                keys = [k for k in {**asked, **found} if found.get(k) != asked.get(k)]
+            # A setting that came later and is not given is no difference.
+            keys = [k for k in {**asked, **found} if found.get(k) != asked.get(k)]
+            if keys:
                 told = f"{keys[0]} was {_short(found.get(keys[0]))} and is now {_short(asked.get(keys[0]))}"
                 raise FileExistsError(
                     f"{folder} holds a run of another config ({told}); name a new folder or give --overwrite."

@@ -41,7 +41,7 @@ class Cover:
     noise: float = 0.0
     walkers: int = 250
     waves: int = 300
-    learned: int = 6000
+    learned: int = 4000
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 2), ("branches", 1), ("walkers", 2), ("waves", 0), ("learned", 0)):

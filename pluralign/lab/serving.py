@@ -1,7 +1,7 @@
 """People served by policies: what each gets, and how much less than they could have."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pluralign.data.options import Segments
-from pluralign.policies.learner import Policy, Progress, Start
+from pluralign.policies.learner import Policy, Progress, Start, several
 from pluralign.policies.learners.batch import made, played
-from pluralign.policies.learners.episodes import one_thread
+from pluralign.policies.learners.episodes import check_home, one_thread
 from pluralign.policies.learners.ppo import PPO
 from pluralign.population.voices import Voices
 from pluralign.streams import Seed, Streams
@@ -41,11 +41,15 @@ class Taught:
 
     Attributes:
         learner: who trains. voices: whose own best policies are known. own: these policies, one a voice.
+        known: further policies that a lottery may play.
+        personal: what serves any taste; training for a mixture of voices may go on from what it does for that.
     """
 
     learner: Any
     voices: Voices
     own: Sequence[Policy]
+    known: Sequence[Policy] = ()
+    personal: Any = None
 
     def improve(
         self,
@@ -60,6 +64,9 @@ class Taught:
         single = int((weight != 0).sum()) == 1
         if start is None and single and torch.equal(voices.z, self.voices.z):
             return self.own[int(weight.argmax())]
+        taste = voices.mixed(weight.to(voices.z))
+        if start is not None and self.personal is not None and bool(taste.any()):
+            start = (*several(start), self.personal.of(taste))
         return self.learner.improve(voices, weight, seed=seed, start=start, progress=progress)
 
     def returns(self, policy: Policy, voices: Voices, *, seed: Seed = 0) -> Float[Tensor, "E G"]:
@@ -80,6 +87,43 @@ class Taught:
         return self.learner.discount
 
 
+@dataclass(frozen=True)
+class GoingOn:
+    """A learner whose searches go on from policies that are there already, unless told otherwise.
+
+    Attributes:
+        learner: who trains. known: policies to go on from. found: what was found since, in turn.
+    """
+
+    learner: Any
+    known: tuple[Policy, ...]
+    found: list[Policy] = field(default_factory=list)
+
+    def improve(
+        self,
+        voices: Voices,
+        weight: Float[Tensor, " G"],
+        *,
+        seed: Seed = 0,
+        start: Start = None,
+        progress: Progress | None = None,
+    ) -> Policy:
+        begin = (self.known or None) if start is None else start
+        self.found.append(self.learner.improve(voices, weight, seed=seed, start=begin, progress=progress))
+        return self.found[-1]
+
+    def returns(self, policy: Policy, voices: Voices, *, seed: Seed = 0) -> Float[Tensor, "E G"]:
+        return self.learner.returns(policy, voices, seed=seed)
+
+    def random(self) -> Policy:
+        return self.learner.random()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.learner, name)
+
+
 def factor_returns(seen: Segments, discount: float) -> Float[Tensor, "E F"]:
     """(E, F) discounted sums of the factors: anybody's return is their taste times these."""
     return seen.pool(seen.factors.double(), discount)
@@ -90,6 +134,7 @@ def served(learner: PPO, personal: Any, z: Float[Tensor, "R Z"], seed: int) -> S
 
     All begin in the first states of `learner.rollout(..., EACH, seed=seed)`, so that a difference is not one of luck.
     """
+    check_home(getattr(personal, "network", None), learner.world)
     first = Streams.of(seed).number("episodes") % 2**31
     env = made(learner.world, len(z) * EACH)
     copies = Serving(personal, z.repeat_interleave(EACH, 0))

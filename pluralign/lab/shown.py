@@ -84,6 +84,33 @@ def windows(seen: Segments, count: int, steps: int, seed: int) -> Float[Tensor, 
     return seen.factors[torch.as_tensor(episode)[:, None], at]
 
 
+def pieces(episodes: Segments, length: int, *, generator: torch.Generator) -> Segments:
+    """One piece of at most `length` steps out of each episode, from a random step on."""
+    count, steps, _ = episodes.factors.shape
+    there = torch.full((count,), steps) if episodes.mask is None else episodes.mask.sum(1)
+    room = (there - length).clamp_min(0)
+    begin = (torch.rand(count, generator=generator, dtype=torch.float64) * (room + 1)).long()
+    index = begin[:, None] + torch.arange(min(length, steps))
+    mask = index < there[:, None]
+    kept = index.clamp_max(steps - 1)[..., None].expand(-1, -1, episodes.factors.shape[2])
+    factors = episodes.factors.gather(1, kept) * mask[..., None]
+    return Segments(factors.double(), mask, names=episodes.names)
+
+
+def longer(old: Segments, new: Segments) -> Segments:
+    """Both sets of pieces; the shorter ones are filled up with steps that do not exist."""
+    steps = max(old.factors.shape[1], new.factors.shape[1])
+
+    def padded(x: Segments) -> tuple[Tensor, Tensor]:
+        mask = torch.ones(x.factors.shape[:2], dtype=torch.bool) if x.mask is None else x.mask
+        more = steps - mask.shape[1]
+        pad = torch.nn.functional.pad
+        return pad(x.factors.double(), (0, 0, 0, more)), pad(mask, (0, more))
+
+    factors, mask = (torch.cat(x) for x in zip(padded(old), padded(new)))
+    return Segments(factors, mask, names=new.names)
+
+
 def signed(bed: Bed, scale: Float[Tensor, " F"]) -> dict[str, float]:
     """Every factor with its scale, as `preset` wants it: negative for costs; what nobody minds counts for nothing."""
     # What nobody minds may never have been seen to differ, and then its spread is no scale.

@@ -4,6 +4,8 @@ import dataclasses
 import math
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,12 +105,8 @@ class Simulate:
         Raises:
             FileExistsError: it exists.
         """
-        out = Path(out)
-        if out.exists():
-            raise FileExistsError(f"{out} exists already; name a new folder or remove it.")
-        data, people, share = self.answer()
-        half = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
-        try:
+        with appearing(out) as half:
+            data, people, share = self.answer()
             write(data, half, form="csv.gz")
             truth = pd.DataFrame({"rater_id": data.rater_ids})
             if people.group is not None:
@@ -117,10 +115,25 @@ class Simulate:
                 truth[f"x{d}"] = column.numpy()
             truth.to_csv(half / "truth.csv", index=False, float_format="%.9g")
             np.save(half / "truth_share.npy", share[:, 0].numpy())
-            half.rename(out)
-        finally:
-            shutil.rmtree(half, ignore_errors=True)
-        return out
+        return Path(out)
+
+
+@contextmanager
+def appearing(out: str | Path) -> Iterator[Path]:
+    """A folder to write into that becomes `out` when all went well, and is gone when not.
+
+    Raises:
+        FileExistsError: `out` exists.
+    """
+    out = Path(out)
+    if out.exists():
+        raise FileExistsError(f"{out} exists already; name a new folder or remove it.")
+    half = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        yield half
+        half.rename(out)
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
 
 
 def _ids(letter: str, count: int) -> tuple[str, ...]:

@@ -1,8 +1,6 @@
 """A folder of answers about a simulated world, and of the episodes that were shown, for offline learners."""
 
 import dataclasses
-import shutil
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from pluralign.data import Comparisons, write
 from pluralign.data.options import Options, Segments
 from pluralign.lab.beds import world_named
 from pluralign.lab.episodes import QUALITY, Episodes, collect, joined, write_minari
+from pluralign.lab.simulate import appearing
 from pluralign.policies import Policy
 from pluralign.policies.learners.ppo import PPO
 from pluralign.population.voices import Voices
@@ -140,16 +139,17 @@ class SimulateWorld:
         Raises:
             FileExistsError: it exists.
         """
-        out = Path(out)
-        if out.exists():
-            raise FileExistsError(f"{out} exists already; name a new folder or remove it.")
+        with appearing(out) as half:
+            data = self._written(half)
+        return Path(out), data
+
+    def _written(self, half: Path) -> Comparisons:
         from pluralign_envs.catalogue import WORLDS
 
         # A wrong population is told before anything is simulated.
         population(
             self.population, {factor.name: 1.0 for factor in WORLDS[self.world].factors}, self.strength
         )
-        half = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
         episodes = self.watched()
         pieces, episode, first = episodes.cut(
             self.segments, self.steps, Streams.of(self.seed).below("pieces")
@@ -162,21 +162,17 @@ class SimulateWorld:
                 "start": first.numpy(),
             }
         )
-        try:
-            write(data, half, form="csv.gz", item_attributes=about)
-            truth(people, data, pieces.names).to_csv(half / "truth.csv", index=False, float_format="%.9g")
-            write_population(
-                population(self.population, scales(pieces), self.strength),
-                half / "population.toml",
-                pieces.names,
-            )
-            if not isinstance(people, ChangingRaters) or len(data) == self.raters * self.answers:
-                np.save(half / "truth_share.npy", people.share(pieces, data.slate, data.rater)[:, 0].numpy())
-            write_minari(episodes, half / "episodes")
-            half.rename(out)
-        finally:
-            shutil.rmtree(half, ignore_errors=True)
-        return out, data
+        write(data, half, form="csv.gz", item_attributes=about)
+        truth(people, data, pieces.names).to_csv(half / "truth.csv", index=False, float_format="%.9g")
+        write_population(
+            population(self.population, scales(pieces), self.strength),
+            half / "population.toml",
+            pieces.names,
+        )
+        if not isinstance(people, ChangingRaters) or len(data) == self.raters * self.answers:
+            np.save(half / "truth_share.npy", people.share(pieces, data.slate, data.rater)[:, 0].numpy())
+        write_minari(episodes, half / "episodes")
+        return data
 
     def _trained(self, learner: PPO, pieces: Segments, streams: Streams) -> list[tuple[str, Policy]]:
         """A policy for each of a few kinds of people."""

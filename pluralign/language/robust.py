@@ -1,39 +1,51 @@
-"""Tuning a language model on answers of camps so that no camp is left behind: group-robust direct optimisation.
+"""A writer tuned on answers of camps so that no camp is left behind: the direct family with weights over camps.
 
-    min over policies, max over weights a on the simplex, of sum_g a_g L_g,   a_g <- a_g exp(rate L_g), normalised,
+    min over writers of sum_g a_g L_g,
 
-where L_g is the mean DPO or IPO loss of camp g. Losses are no returns: a camp whose answers are noisy has a high loss
-however it is served, and takes the weight. `regret` subtracts what each camp's own best policy would lose.
+where L_g is the mean loss of camp g's answers (DPO, IPO, ...), and weights a move on the way, `by`
 
-Source: Ramesh et al., Group robust preference optimization in reward-free RLHF, NeurIPS 2024.
+- "returns": with what the writer's own answers bring the camps in the eyes of a belief, as the welfare asks; for the worst
+  off a_g <- a_g exp(-pace J_g), normalised.
+- "losses": a_g <- a_g exp(pace L_g), normalised, for the worst off alone. Losses are no returns: a camp whose answers are
+  noisy has a high loss however it is served, and takes the weight. `least` subtracts what each camp's own best writer loses.
+
+Source: Ramesh et al., Group robust preference optimization in reward-free RLHF, NeurIPS 2024, for "losses"; Chakraborty et
+al., MaxMin-RLHF, ICML 2024, for the objective of "returns".
 """
 
-import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from pluralign.data.comparisons import Comparisons
-from pluralign.language.likelihood import answer_log_probs
-from pluralign.language.once import Pieces
+from pluralign.language.likelihood import answer_log_probs, batches
+from pluralign.language.online import Tuned
+from pluralign.language.steps import Descend, Row, Steps
+from pluralign.language.weighing import acting, moved, reweighed, start, welfare_named
+from pluralign.language.writer import Reward, Tune, Writer, moving, tunable
+from pluralign.language.yardstick import Yardstick, worths
+from pluralign.policies.direct import METHODS as ALL
+from pluralign.policies.direct import Direct
+from pluralign.policies.direct.methods import Scored
 from pluralign.streams import Seed, Streams
 
-Loss = Callable[[Tensor, Tensor], Tensor]  # of log-ratios (..., 2) and shares of the first (...)
+By = Literal["returns", "losses"]
+# Methods that contrast two texts by their likelihoods alone; distances between actions and whole lists are for segments.
+METHODS = {
+    name: method
+    for name, method in ALL.items()
+    if method.slates == "pairs" and not method.distance and not method.strayed
+}
 
 
-def reweighed(weight: Float[Tensor, " G"], loss: Float[Tensor, " G"], rate: float) -> Float[Tensor, " G"]:
-    """Multiplicative weights: more on who loses more."""
-    return torch.softmax(weight.log() + rate * loss, -1)
-
-
-def camp_means(loss: Float[Tensor, " M"], camp: Int[Tensor, " M"], camps: int) -> Float[Tensor, " G"]:
-    """Mean loss of each camp; 0 for one that is not there."""
-    total = torch.zeros(camps, dtype=loss.dtype).index_add(0, camp, loss)
-    return total / torch.bincount(camp, minlength=camps).clamp_min(1)
+def camp_means(loss: Float[Tensor, " M"], member: Float[Tensor, "M G"]) -> Float[Tensor, " G"]:
+    """Mean loss of each camp, an answer counting as far as it is a camp's; 0 for one that is not there."""
+    return (member * loss[:, None]).sum(0) / member.sum(0).clamp_min(1e-6)
 
 
 def among(
@@ -52,89 +64,195 @@ def among(
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """A tuned model, and how it came about.
-
-    Attributes:
-        model: a causal model. weight: (G,) of the camps, averaged over steps.
-        loss: (G,) mean loss of each camp at the end.
-        kl: nats from the reference, mean over prompts, of the chances among the texts that answer a prompt.
-    """
-
-    model: Any
-    weight: Float[Tensor, " G"]
-    loss: Float[Tensor, " G"]
-    kl: float
-
-
-@dataclass(frozen=True)
 class GroupRobust:
-    """Settings of the smallest loop that does it.
+    """Settings of direct tuning with weights over camps.
 
     Attributes:
-        scale: beta of DPO, utils per nat.
-        loss: of log-ratios (..., 2) and the share of the first (...); by default DPO's.
-        pace: of the camps' weights per step; 0 keeps them at the camps' shares, the plain method.
-        updates, batch, rate: of AdamW; batch in answers.
-        least: (G,) loss of each camp's own best policy, to weigh regrets; None weighs losses.
+        method: one of METHODS.
+        welfare: "mean", "maxmin", "nash", "cvar" or "proportional".
+        by: "returns" or "losses".
+        scale: beta of DPO, tau of IPO: utils per nat. bias: of CPL.
+        pace: of the camps' weights, each time they move; 0 keeps them at the camps' shares, the plain method.
+        memory: of returns from one listening to the next, in [0, 1). lean: how far weights also lean to who has least then.
+        every: steps from one listening to the next. prompts, answers: that the writer is heard on, and to each.
+        updates, batch, rate: of AdamW; batch in answers of raters.
+        tune: "lora", adapters of `rank`, or "full".
+        rank: of the adapters.
+        at_once: tokens read at a time.
+        least: (G,) loss of each camp's own best writer, for "losses".
     """
 
-    scale: float = 0.5
-    loss: Loss | None = None
-    pace: float = 0.1
-    updates: int = 60
-    batch: int = 32
-    rate: float = 1e-3
+    method: str = "dpo"
+    welfare: str = "maxmin"
+    by: By = "returns"
+    scale: float = 0.1
+    bias: float = 0.5
+    pace: float = 0.2
+    memory: float = 0.5
+    lean: float = 1.0
+    every: int = 5
+    prompts: int = 16
+    answers: int = 4
+    updates: int = 120
+    batch: int = 64
+    rate: float = 2e-4
+    tune: Tune = "lora"
+    rank: int = 8
+    at_once: int = 8192
     least: tuple[float, ...] | None = None
 
+    def __post_init__(self) -> None:
+        welfare_named(self.welfare)
+        if self.method not in METHODS:
+            raise ValueError(f"`method` must be one of {', '.join(METHODS)}, got {self.method!r}.")
+        if self.by not in ("returns", "losses"):
+            raise ValueError(f'`by` must be "returns" or "losses", got {self.by!r}.')
+        if self.by == "losses" and self.welfare not in ("mean", "maxmin"):
+            raise ValueError(
+                f'weights that move by losses serve the worst off, not {self.welfare}; take by="returns".'
+            )
+
+    def settings(self) -> Direct:
+        """What the loss is told."""
+        return Direct(self.method, scale=self.scale, bias=self.bias)
+
     def fit(
-        self, model: Any, pieces: Sequence[Pieces], data: Comparisons, camp: Int[Tensor, " R"], seed: Seed = 0
+        self,
+        reference: Writer,
+        data: Comparisons,
+        prompts: Sequence[str],
+        answers: Sequence[str],
+        member: Float[Tensor, "R G"],
+        seed: Seed = 0,
+        *,
+        measure: Yardstick | None = None,
+        reward: Reward | None = None,
+        folder: Path | None = None,
+        progress: Callable[[int], Any] | None = None,
     ) -> Tuned:
-        """Tune a copy of `model`, which is also the reference.
+        """Tune a copy of `reference` on M answers about pairs of N texts.
 
         Args:
-            model: a causal model of transformers with its head.
-            pieces: tokens of the N texts of `data`.
-            data: M answers about pairs.
-            camp: (R,) of each rater.
-            seed: of the order.
-        """
-        camps = int(camp.max()) + 1
-        with torch.no_grad():
-            reference = answer_log_probs(model, pieces)
-        policy = copy.deepcopy(model).requires_grad_(True)
-        optimiser = torch.optim.AdamW(policy.parameters(), lr=self.rate, weight_decay=0.0)
-        mine = camp[data.rater]
-        weight = torch.bincount(mine, minlength=camps).float() / len(data)
-        least = torch.zeros(camps) if self.least is None else torch.tensor(self.least)
-        draw, average = Streams.of(seed)("order"), torch.zeros(camps)
-        for _ in range(self.updates):
-            rows = torch.randint(len(data), (self.batch,), generator=draw)
-            loss = self._losses(policy, reference, pieces, data.take(rows))
-            means = camp_means(loss, mine[rows], camps)
-            there = torch.bincount(mine[rows], minlength=camps) > 0
-            if self.pace:
-                weight = reweighed(weight, torch.where(there, means.detach() - least, 0.0), self.pace)
-            average += weight / self.updates
-            optimiser.zero_grad()
-            (weight * means).sum().backward()
-            torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
-            optimiser.step()
-        with torch.no_grad():
-            loss = self._losses(policy, reference, pieces, data)
-            now = answer_log_probs(policy, pieces)
-        known: dict[tuple[int, ...], int] = {}
-        prompt = torch.tensor([known.setdefault(one.prompt, len(known)) for one in pieces])
-        kl = float(among(now, reference, prompt).mean())
-        return Tuned(policy, average, camp_means(loss, mine, camps), kl)
+            prompts, answers: of the N texts.
+            member: how far each rater's answers count for each camp: chances, or for one person how alike they are.
+            seed: of everything.
+            measure, reward: what the reference's answers bring the camps, and what any answers do; without them weights can
+                move by losses alone, and the curve tells no returns.
+            folder: where to put things aside and to go on from.
+            progress: told 1 after each step.
 
-    def _losses(
-        self, policy: Any, reference: Tensor, pieces: Sequence[Pieces], data: Comparisons
-    ) -> Float[Tensor, " M"]:
+        Raises:
+            ValueError: slates of more than two, or weights by returns without a reward.
+        """
+        if data.places != 2:
+            raise ValueError(f"direct methods learn from pairs, got slates of {data.places}; see pairs_of().")
+        heard = measure is not None and reward is not None
+        moves = self.pace > 0 and self.welfare != "mean" and member.shape[1] > 1
+        if moves and self.by == "returns" and not heard:
+            raise ValueError(
+                'weights that move by returns need `measure` and `reward`; give them, or by="losses".'
+            )
+        streams, welfare = Streams.of(seed).below("direct"), welfare_named(self.welfare)
+        writer = tunable(reference, self.tune, self.rank, streams.number("adapters"))
+        pieces = writer.pieces(prompts, answers)
+        with torch.no_grad():
+            base = answer_log_probs(reference.model, pieces, padding=writer.padding, at_once=self.at_once)
+        mine = member[data.rater]  # (M, G)
+        share = (mine.mean(0)).double()
+        begun = start(share, welfare) if self.by == "returns" and moves else share
+        state = {"weight": begun, "returns": torch.zeros_like(share), "acting": begun.clone()}
+        least = torch.zeros_like(share) if self.least is None else torch.tensor(self.least).to(share)
+
+        def step(number: int, descend: Descend) -> Row:
+            row: Row = {}
+            if number % self.every == 0:
+                row = self._listen(
+                    writer, reference, prompts, measure, reward, streams.below("listen", number)
+                )
+                if "returns" in row and moves and self.by == "returns":
+                    now, count = torch.tensor(row["returns"], dtype=torch.float64), number // self.every + 1
+                    state["returns"] = self.memory * state["returns"] + (1 - self.memory) * now
+                    told = state["returns"] / (1 - self.memory**count)
+                    state["weight"] = moved(state["weight"], told, share, welfare, self.pace)
+                    state["acting"] = acting(state["weight"], told, welfare, self.lean)
+            rows = torch.randint(len(data), (self.batch,), generator=streams("answers", number))
+            counted = (mine[rows] @ (state["acting"] / share).to(mine)).float()
+            loss = self._descend(writer, base, pieces, data.take(rows), counted, descend)
+            means = camp_means(loss, mine[rows].to(loss))
+            if moves and self.by == "losses":
+                there = mine[rows].sum(0) > 0.5
+                state["weight"] = state["acting"] = reweighed(
+                    state["weight"], torch.where(there, means.to(share) - least, 0.0), self.pace
+                )
+            return {**row, "loss": means.tolist(), "weight": state["acting"].tolist()}
+
+        loop = Steps(self.updates, self.rate, momentum=0.5, average=1 / 3)
+        rows = loop.run(moving(writer), step, state, folder=folder, progress=progress)
+        late = torch.tensor([row["weight"] for row in rows[len(rows) // 2 :]]).mean(0)
+        return Tuned(replace(writer, name=f"{reference.name}, tuned"), late, tuple(rows))
+
+    def losses(self, log: Float[Tensor, "M 2"], base: Float[Tensor, "M 2"], data: Comparisons) -> Tensor:
+        """(M,) the method's loss of each answer, from log-probabilities of both texts under the writer and the reference."""
+        none = torch.zeros_like(log)
+        told = Scored(log, log - base, data.label.to(log), data.slate >= 0, none, none, none)
+        return METHODS[self.method].loss(told, self.settings())
+
+    def _descend(
+        self,
+        writer: Writer,
+        base: Tensor,
+        pieces: Sequence[Any],
+        data: Comparisons,
+        counted: Tensor,
+        descend: Descend,
+    ) -> Float[Tensor, " B"]:
+        """One step on some answers, every different text read once; returns their losses."""
         met, place = torch.unique(data.slate, return_inverse=True)
-        ratio = answer_log_probs(policy, [pieces[k] for k in met.tolist()]) - reference[met]
-        score, first = ratio[place], data.label[:, 0]
-        if self.loss is not None:
-            return self.loss(score, first)
-        gap = self.scale * (score[:, 0] - score[:, 1])
-        return torch.nn.functional.softplus(gap) - first * gap
+        some = [pieces[k] for k in met.tolist()]
+        read = lambda part: answer_log_probs(writer.model, part, padding=writer.padding, at_once=self.at_once)
+        seen: list[Tensor] = []
+
+        def all_of(log: Tensor) -> Tensor:
+            each = self.losses(log[place], base[data.slate], data)
+            seen.append(each.detach())
+            return (counted * each).mean()
+
+        def losses() -> Iterator[Tensor]:
+            parts = batches(some, self.at_once)
+            if len(parts) == 1:
+                yield all_of(read(some))
+                return
+            # The slope of the loss in every log-probability first, so that graphs of the parts come one at a time.
+            with torch.no_grad():
+                log = read(some)
+            slope = torch.autograd.grad(all_of(log.requires_grad_()), log)[0]
+            for part in parts:
+                yield (read([some[k] for k in part]) * slope[part]).sum()
+
+        descend(losses())
+        return seen[0]
+
+    def _listen(
+        self,
+        writer: Writer,
+        reference: Writer,
+        prompts: Sequence[str],
+        measure: Yardstick | None,
+        reward: Reward | None,
+        streams: Streams,
+    ) -> Row:
+        asked = list(measure.prompts if measure is not None else dict.fromkeys(prompts))
+        place = torch.randint(len(asked), (self.prompts,), generator=streams("prompts")).tolist()
+        written = writer.write([asked[k] for k in place], self.answers, seed=streams.number("answers"))
+        with torch.no_grad():
+            ratio = [
+                answer_log_probs(one.model, written.pieces, padding=writer.padding)
+                for one in (writer, reference)
+            ]
+        row: Row = {"kl": float((ratio[0] - ratio[1]).mean()), "length": written.length}
+        if measure is not None and reward is not None:
+            zero = measure(range(len(asked)), measure.worth).mean((0, 1))
+            row["returns"] = (
+                (measure(place, worths(written, reward, self.answers)) - zero).mean((0, 1)).tolist()
+            )
+        return row

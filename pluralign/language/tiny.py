@@ -72,6 +72,7 @@ QUESTIONS = [
     "is",
     "about",
 ]
+_SIDES = (("formal", "casual"), ("warm", "cold"), ("nature", "city"))
 Kind = Literal["llama", "gpt2", "bert"]
 
 
@@ -173,19 +174,40 @@ def tiny_world(
     return TinyWorld(questions, data, tuple(prompt), tuple(answer), factors, taste, camps, chance)
 
 
+def measured(texts: Sequence[str], like: Sequence[str]) -> Float[Tensor, "N F"]:
+    """(N, 4) the factors of any answers in this world's words, on the scale of the answers `like` (mean 0, variance 1)."""
+    side = {
+        word: (k, sign)
+        for k, pair in enumerate(_SIDES)
+        for name, sign in zip(pair, (1, -1))
+        for word in WORDS[name]
+    }
+
+    def numbers(text: str) -> list[float]:
+        words = text.split()
+        sums = [0, 0, 0]
+        for word in words:
+            k, sign = side.get(word, (0, 0))
+            sums[k] += sign
+        return [float(len(words)), *(total / max(len(words), 1) for total in sums)]
+
+    base = torch.tensor([numbers(text) for text in like])
+    found = torch.tensor([numbers(text) for text in texts]).reshape(-1, len(FACTORS))
+    return ((found - base.mean(0)) / base.std(0, correction=0)).double()
+
+
 def _written(draw: np.random.Generator) -> tuple[str, list[float]]:
     """An answer, and its four factors: words, and the mean of formal - casual, warm - cold, nature - city words."""
     count = int(draw.integers(3, 15))
     chance = draw.random(3)
     kind = draw.integers(0, 4, count)
-    sides = (("formal", "casual"), ("warm", "cold"), ("nature", "city"))
     words, sums = [], [0, 0, 0]
     for k in kind.tolist():
         if k == 3:
             words.append(str(draw.choice(WORDS["plain"])))
             continue
         side = draw.random() < chance[k]
-        words.append(str(draw.choice(WORDS[sides[k][0 if side else 1]])))
+        words.append(str(draw.choice(WORDS[_SIDES[k][0 if side else 1]])))
         sums[k] += 1 if side else -1
     return " ".join(words), [float(count), *(total / count for total in sums)]
 
@@ -211,9 +233,15 @@ def tiny_tokenizer(texts: Sequence[str], *, chat: bool = False) -> Any:
 
 
 def tiny_model(
-    vocabulary: int, kind: Kind = "llama", *, width: int = 64, layers: int = 2, seed: Seed = 0
+    vocabulary: int,
+    kind: Kind = "llama",
+    *,
+    width: int = 64,
+    layers: int = 2,
+    head: bool = False,
+    seed: Seed = 0,
 ) -> Any:
-    """A model with random weights; causal ("llama", "gpt2") or an encoder ("bert")."""
+    """A model with random weights; causal ("llama", "gpt2", with a head that predicts tokens where wanted) or an encoder ("bert")."""
     transformers = need("transformers")
     if kind == "llama":
         config = transformers.LlamaConfig(
@@ -233,7 +261,8 @@ def tiny_model(
         raise ValueError(f'`kind` must be "llama", "gpt2" or "bert", got {kind!r}.')
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(Streams.of(seed).number("weights"))
-        model = transformers.AutoModel.from_config(config)
+        made = transformers.AutoModelForCausalLM if head else transformers.AutoModel
+        model = made.from_config(config)
     return model.float().eval()
 
 

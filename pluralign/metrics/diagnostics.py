@@ -5,7 +5,6 @@ import html
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -15,7 +14,7 @@ from pluralign.data.comparisons import ABSENT, Comparisons
 from pluralign.data.identifiability import kinds, limits, panel
 from pluralign.metrics.estimate import Estimate, bootstrap
 from pluralign.population import Atoms, Belief, PopulationModel
-from pluralign.population.held_out import hold_out, some
+from pluralign.population.held_out import hold_out, settled, some
 from pluralign.streams import Seed, Streams
 from pluralign.utility.scores import AtTastes
 
@@ -226,19 +225,6 @@ def turned(data: Comparisons) -> Comparisons:
 def shuffled(data: Comparisons, generator: torch.Generator) -> Comparisons:
     """The same answers with the rater of each drawn from a hat; everybody keeps their number of answers."""
     return dataclasses.replace(data, rater=data.rater[torch.randperm(len(data), generator=generator)])
-
-
-def settled(model: Any, belief: Any) -> Any:
-    """The model with its "auto" settings as they were chosen in `belief`; anything but settings as it is."""
-    if not dataclasses.is_dataclass(model) or isinstance(model, type):
-        return model
-    notes = getattr(belief, "diagnostics", {})
-    chosen = {
-        f.name: notes[f.name]
-        for f in dataclasses.fields(model)
-        if getattr(model, f.name) == "auto" and f.name in notes
-    }
-    return dataclasses.replace(model, **chosen)
 
 
 def gauges(belief: Belief) -> tuple[str, ...]:

@@ -14,9 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pluralign.metrics.canonical import CANONICAL, STARC, canonical
+from pluralign.metrics.canonical import CANONICAL, STARC
+from pluralign.metrics.canonical import canonical as levelled
 from pluralign.metrics.estimate import Estimate
-from pluralign.metrics.sampled import Transitions, sampled_epic, sampled_starc
+from pluralign.metrics.pearson import sampled_pearson
+from pluralign.metrics.sampled import Transitions, sampled_starc
 from pluralign.tabular.solving import uniform
 from pluralign.tabular.table import Table, reached
 
@@ -119,21 +121,22 @@ def epic(reward_a: Any, reward_b: Any, world: Any = None, **more: Any) -> Estima
 
     Args:
         reward_a, reward_b, world: as for `starc`; sampled rewards must be functions of (state, action, after).
-        more: transition, discount, policy, as for `starc`; `coverage`: "uniform" over (s, a, s'), or "transition" with s' ~ T.
+        more: transition, discount, policy, as for `starc`; `coverage`: "uniform" over (s, a, s'), or "transition" with
+            s' ~ T. On sampled transitions: rows, draws, seed, level, as for `metrics.pearson.sampled_pearson`.
 
     Source: Gleave et al., EPIC, ICLR 2021; D_S uniform, D_A the policy.
     """
-    if isinstance(world, Transitions):
-        return sampled_epic(reward_a, reward_b, world, **more)
     return _pearson("epic", reward_a, reward_b, world, **more)
 
 
 def dard(reward_a: Any, reward_b: Any, world: Any = None, **more: Any) -> Estimate:
     """DARD's Pearson distance, as `epic` with next states that the world can come to.
 
+    On sampled transitions `lead(state, action)` must say where actions lead, as a simulator does.
+
     Source: Wulfe et al., Dynamics-aware comparison of learned reward functions, ICLR 2022.
     """
-    return _pearson("dard", reward_a, reward_b, _exact("DARD", world), **more)
+    return _pearson("dard", reward_a, reward_b, world, **more)
 
 
 def srrd(reward_a: Any, reward_b: Any, world: Any = None, **more: Any) -> Estimate:
@@ -141,7 +144,34 @@ def srrd(reward_a: Any, reward_b: Any, world: Any = None, **more: Any) -> Estima
 
     Source: Nyanhongo et al., Reward distance comparisons under transition sparsity, TMLR 2025.
     """
-    return _pearson("srrd", reward_a, reward_b, _exact("SRRD", world), **more)
+    return _pearson("srrd", reward_a, reward_b, world, **more)
+
+
+def pearson_distance(
+    canonical: str,
+    reward_a: Any,
+    reward_b: Any,
+    world: Any = None,
+    *,
+    transition: Any = None,
+    discount: float | int | None = None,
+    policy: Any = None,
+    coverage: str = "uniform",
+) -> Estimate:
+    """sqrt((1 - correlation) / 2) of two canonical rewards of `CANONICAL`, in [0, 1]; as `epic`, which is that of "epic"."""
+    if coverage not in ("uniform", "transition"):
+        raise ValueError(f'`coverage` must be "uniform" or "transition", got {coverage!r}.')
+    given = _world(world, transition, discount, policy)
+    pair = torch.stack([_reward("reward_a", reward_a, given), _reward("reward_b", reward_b, given)])
+    weight = _weight(given.transition, coverage == "transition")
+    weight = torch.full_like(pair[0], 1 / pair[0].numel()) if weight is None else weight
+    level = levelled(canonical, pair, given.transition, given.discount, given.policy)
+    centred = level - (level * weight).sum((-3, -2, -1), keepdim=True)
+    one, other = centred * (~_trivial(pair, centred, given.discount))[:, None, None, None]
+    sizes = length(one, 2, weight) * length(other, 2, weight)
+    share = float((weight * one * other).sum() / sizes) if float(sizes) > 0 else 0.0
+    value = math.sqrt(max(0.0, (1 - share) / 2))
+    return Estimate(value, 0.0, one.numel(), value, value)
 
 
 def length(
@@ -162,37 +192,11 @@ class _World(NamedTuple):
     policy: Float[Tensor, "S A"]
 
 
-def _pearson(
-    name: str,
-    reward_a: Any,
-    reward_b: Any,
-    world: Any,
-    *,
-    transition: Any = None,
-    discount: float | int | None = None,
-    policy: Any = None,
-    coverage: str = "uniform",
-) -> Estimate:
-    if coverage not in ("uniform", "transition"):
-        raise ValueError(f'`coverage` must be "uniform" or "transition", got {coverage!r}.')
-    given = _world(world, transition, discount, policy)
-    pair = torch.stack([_reward("reward_a", reward_a, given), _reward("reward_b", reward_b, given)])
-    weight = _weight(given.transition, coverage == "transition")
-    weight = torch.full_like(pair[0], 1 / pair[0].numel()) if weight is None else weight
-    level = canonical(name, pair, given.transition, given.discount, given.policy)
-    centred = level - (level * weight).sum((-3, -2, -1), keepdim=True)
-    one, other = centred * (~_trivial(pair, centred, given.discount))[:, None, None, None]
-    sizes = length(one, 2, weight) * length(other, 2, weight)
-    share = float((weight * one * other).sum() / sizes) if float(sizes) > 0 else 0.0
-    value = math.sqrt(max(0.0, (1 - share) / 2))
-    return Estimate(value, 0.0, one.numel(), value, value)
-
-
 def _unit(
     pair: Float[Tensor, "G S A S"], name: str, given: _World, norm: float | int, weight: Tensor | None
 ) -> Float[Tensor, "G S A S"]:
     """Canonical rewards of length one; zero for a reward that ranks nothing."""
-    level = canonical(name, pair, given.transition, given.discount, given.policy)
+    level = levelled(name, pair, given.transition, given.discount, given.policy)
     size = length(level, norm, weight)
     # Pure shaping levels to rounding noise; scaled to length one it would look like a reward.
     nothing = _trivial(pair, level, given.discount)
@@ -209,12 +213,9 @@ def _weight(transition: Tensor, weighted: bool) -> Float[Tensor, "S A S"] | None
     return transition / transition[..., 0].numel() if weighted else None
 
 
-def _exact(name: str, world: Any) -> Any:
-    if isinstance(world, Transitions):
-        raise ValueError(
-            f"{name} needs chances of next states; on sampled transitions there are STARC and EPIC."
-        )
-    return world
+def _pearson(name: str, reward_a: Any, reward_b: Any, world: Any, **more: Any) -> Estimate:
+    found = sampled_pearson if isinstance(world, Transitions) else pearson_distance
+    return found(name, reward_a, reward_b, world, **more)
 
 
 def _world(world: Any, transition: Any, discount: float | int | None, policy: Any) -> _World:
@@ -271,4 +272,14 @@ def _reward(name: str, reward: Any, given: _World) -> Float[Tensor, "S A S"]:
     return value
 
 
-__all__ = ["CANONICAL", "STARC", "dard", "epic", "length", "reward_distance", "srrd", "starc"]
+__all__ = [
+    "CANONICAL",
+    "STARC",
+    "dard",
+    "epic",
+    "length",
+    "pearson_distance",
+    "reward_distance",
+    "srrd",
+    "starc",
+]

@@ -7,7 +7,7 @@ from dataclasses import field as dataclass_field
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pluralign.policies.game import Mix, best_mix
@@ -19,6 +19,7 @@ from pluralign.rewards.welfare import Nash, Welfare, WorstOff
 from pluralign.streams import Seed, Streams
 
 CAUTION = 0.8  # how far weights stay near the safest ones; .6 to .9 need about as many rounds
+HELD_OUT = 3  # times the learner's episodes, besides those of the search, to choose the last chances by
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Field:
     random: Float[Tensor, "E G"]
     scale: Scale
     paid: Voices  # what the learner is paid by, which a proxy may stand in for
+    relative: bool = False  # whether the scale is that of relative gains
     policies: list[Policy] = dataclass_field(default_factory=list)
     returns: list[Tensor] = dataclass_field(default_factory=list)  # (E, G) each, in the voices' own units
     means: list[Tensor] = dataclass_field(default_factory=list)  # (G,) each, the same averaged
@@ -150,27 +152,37 @@ class Field:
         welfare: Welfare,
         solve: Callable[[Float[Tensor, "P G"]], Mix] | None = None,
     ) -> Lottery:
-        """The best lottery over all policies found, its chances chosen on episodes that chose no policy.
+        """The best lottery over all policies known, its chances chosen on four times the episodes of the search.
 
-        `solve` is the mix with the largest welfare unless another is given.
+        Chances are where luck hurts most: what one voice seems to get decides what the others do. `solve` is the mix
+        with the largest welfare unless another is given.
 
         A policy counts with one standard error less than its mean: of two ways to be as fair, a coin between two
         sure policies is known to be, and one whose favours depend on the first state only if these were typical.
         """
-        matrix, error = self.matrix, torch.zeros_like(self.matrix)
+        scale, matrix = self.scale, self.matrix
+        error = torch.zeros_like(matrix)
         if any(len(r) > 1 for r in self.returns):
-            number = self.streams.number("held out")
-            fresh = [self.learner.returns(p, self.voices, seed=number).double() for p in self.policies]
-            matrix = self.scale(torch.stack([r.mean(0) for r in fresh]))
-            error = torch.stack([r.std(0) / len(r) ** 0.5 if len(r) > 1 else 0 * r[0] for r in fresh])
-            error = error * self.scale.factor
+            numbers = [self.streams.number("held out", part) for part in range(HELD_OUT)]
+            again = lambda policy: [
+                self.learner.returns(policy, self.voices, seed=n).double() for n in numbers
+            ]
+            seen = [torch.cat([r, *again(p)]) for p, r in zip(self.policies, self.returns, strict=True)]
+            means = torch.stack([r.mean(0) for r in seen])
+            if self.relative:
+                random = torch.cat([self.random, *again(self.learner.random())]).mean(0)
+                # Whoever gains nothing on these episodes keeps the unit of the search.
+                gains = (self.voices.weight > 0) & (means.amax(0) > random)
+                scale = relative(random, means, self.voices, gains, self.scale)
+            matrix = scale(means)
+            error = torch.stack([r.std(0) / len(r) ** 0.5 for r in seen]) * scale.factor
         mix = (
             best_mix(matrix - error, welfare, self.voices.weight) if solve is None else solve(matrix - error)
         )
         returns = mix.chance @ matrix
         diagnostics = {
-            "scale_shift": self.scale.shift,
-            "scale_factor": self.scale.factor,
+            "scale_shift": scale.shift,
+            "scale_factor": scale.factor,
             "matrix": matrix,
             "error": error,
             "returns": returns,
@@ -190,7 +202,7 @@ def prepared(
     progress: Progress | None,
     paid: Voices | None = None,
 ) -> Field:
-    """A field that holds every voice's own best policy, with the scale that these imply."""
+    """A field that holds every voice's own best policy and what the learner knew before, with the scale that these imply."""
     paid = voices if paid is None else paid
     number = streams.number("returns")
     random = learner.returns(learner.random(), voices, seed=number).double()
@@ -199,13 +211,30 @@ def prepared(
         # Each from scratch: the best policy of one voice is a poor place to start from for its opponent.
         policy = learner.improve(paid, one, seed=streams.number("own", len(field.policies)))
         field.add(policy, one)
+    for policy in getattr(learner, "known", ()):
+        field.add(policy, torch.zeros(len(voices), dtype=torch.float64))
     if scale == "relative":
-        best = torch.stack(field.means).amax(0)
-        heard = voices.weight > 0  # nobody stands behind the others, so they may have nothing to gain
-        names = tuple(name for name, here in zip(voices.names, heard.tolist()) if here)
-        scale_of = relative_gain(random.mean(0)[heard], best[heard], names=names)
-        field.scale.shift[heard], field.scale.factor[heard] = scale_of.shift, scale_of.factor
+        # Nobody stands behind the others, so they may have nothing to gain.
+        field.scale = relative(
+            random.mean(0), torch.stack(field.means), voices, voices.weight > 0, field.scale
+        )
+        field.relative = True
     return field
+
+
+def relative(
+    random: Float[Tensor, " G"],
+    means: Float[Tensor, "P G"],
+    voices: Voices,
+    heard: Bool[Tensor, " G"],
+    others: Scale,
+) -> Scale:
+    """0 is the random policy and 1 the best of P policies, for the voices that are heard; of the others as it was."""
+    names = tuple(name for name, here in zip(voices.names, heard.tolist(), strict=True) if here)
+    found = relative_gain(random[heard], means.amax(0)[heard], names=names)
+    shift, factor = others.shift.clone(), others.factor.clone()
+    shift[heard], factor[heard] = found.shift, found.factor
+    return Scale(shift, factor)
 
 
 def check_settings(rounds: int, scale: str) -> None:

@@ -36,7 +36,7 @@ class Learner(Protocol):
     or several, of which the one that does best where an episode begins is the one to begin with.
     `returns` is (E, G), the discounted return of E episodes for every voice; an exact learner returns its
     expectation, (1, G). Equal seeds mean equal episodes where that is possible, so that policies are compared on
-    the same luck.
+    the same luck. A learner may have an attribute `known`, policies found before: lotteries may play them as any other.
     """
 
     def improve(

@@ -8,15 +8,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pluralign.choice import ChoiceRule
 from pluralign.data.comparisons import Comparisons
-from pluralign.data.options import Options
 from pluralign.population.belief import Belief
 from pluralign.population.camps import Camps
+from pluralign.population.council import Council, Part, side_by_side
 from pluralign.population.draws import Draws
+from pluralign.population.held_out import settled
 from pluralign.population.pooled import need_answers
 from pluralign.streams import Seed, Streams
-from pluralign.utility.conditional import Conditional, laid_out
+from pluralign.utility.conditional import laid_out
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,14 @@ class Ensemble:
         need_answers(data)
         streams = Streams.of(seed)
         whole = self.member.fit(data, streams.number("whole"), held=held)
-        member = settled(self.member, whole.diagnostics)
+        member = settled(self.member, whole)
         beliefs = []
         for k in range(self.members):
             crowd = resampled(data, streams(f"crowd {k}"))
             beliefs.append(member.fit(crowd, streams.number("member", k)))
         parts = tuple(Part(b.prior, b.worth.width) for b in beliefs)
-        worth: Any = SideBySide(tuple(b.worth for b in beliefs))
-        if any(isinstance(b.worth, Conditional) for b in beliefs):
-            worth = SideBySideConditional(worth)
-        prior = Council(parts)
+        worth = side_by_side(tuple(b.worth for b in beliefs))
+        prior = Council(parts, torch.full((1, len(parts)), 1 / len(parts), dtype=torch.float64))
         rule = whole.rule
         draws = prior.posterior(*laid_out(data, worth), rule)
         assert data.rater_ids is not None
@@ -69,16 +67,6 @@ class Ensemble:
             "member": dict(whole.diagnostics),
         }
         return replace(found, diagnostics=notes)
-
-
-def settled(settings: Any, diagnostics: Any) -> Any:
-    """Settings that were left to "auto", as a fit to all the data chose them."""
-    chosen = {
-        f.name: diagnostics[f.name]
-        for f in dataclasses.fields(settings)
-        if getattr(settings, f.name) == "auto" and isinstance(diagnostics.get(f.name), int | float)
-    }
-    return replace(settings, **chosen)
 
 
 def resampled(data: Comparisons, generator: torch.Generator) -> Comparisons:
@@ -96,105 +84,13 @@ def resampled(data: Comparisons, generator: torch.Generator) -> Comparisons:
     return dataclasses.replace(blank.take(rows), rater=rater)
 
 
-@dataclass(frozen=True)
-class SideBySide:
-    """The bases of several worths as one: columns of the first, then of the second, and so on."""
-
-    worths: tuple[Any, ...]
-
-    @property
-    def width(self) -> int:
-        """The sum of the widths."""
-        return sum(w.width for w in self.worths)
-
-    def basis(self, options: Options) -> Float[Tensor, "N Z"]:
-        """All columns."""
-        return torch.cat([w.basis(options) for w in self.worths], -1)
-
-    def steps(self, rows: Float[Tensor, "*b D"]) -> Float[Tensor, "*b Z"]:
-        """All columns, for single rows."""
-        return torch.cat([w.steps(rows) for w in self.worths], -1)
-
-
-@dataclass(frozen=True)
-class SideBySideConditional:
-    """SideBySide where some worth depends on the circumstance of an answer."""
-
-    plain: SideBySide
-
-    @property
-    def worths(self) -> tuple[Any, ...]:
-        """The members' worths."""
-        return self.plain.worths
-
-    @property
-    def width(self) -> int:
-        """The sum of the widths."""
-        return self.plain.width
-
-    def basis(self, options: Options) -> Float[Tensor, "N Z"]:
-        """All columns, each in its own stated circumstance."""
-        return self.plain.basis(options)
-
-    def steps(self, rows: Float[Tensor, "*b D"]) -> Float[Tensor, "*b Z"]:
-        """All columns, for single rows."""
-        return self.plain.steps(rows)
-
-    def shown(self, data: Comparisons) -> Float[Tensor, "M K Z"]:
-        """All columns, in the circumstance of each answer."""
-        out = []
-        for worth in self.worths:
-            plain, basis = laid_out(data, worth)
-            out.append(basis[plain.slate.clamp_min(0)])
-        return torch.cat(out, -1)
-
-
-@dataclass(frozen=True)
-class Part:
-    """One member's prior, and how many columns of the common basis are its own."""
-
-    prior: Any
-    width: int
-
-
-@dataclass(frozen=True)
-class Council:
-    """A prior of priors. Each is brought up to date by a rater's answers; their weights stay equal."""
-
-    parts: tuple[Part, ...]
-
-    def sample(self, count: int, *, generator: torch.Generator) -> Float[Tensor, "count Z"]:
-        """New people, each from a member drawn by lot."""
-        each = [p.prior.sample(count, generator=generator) for p in self.parts]
-        lot = torch.randint(len(each), (count,), generator=generator)
-        wide = torch.stack([self._placed(z, k) for k, z in enumerate(each)])
-        return wide[lot, torch.arange(count)]
-
-    def posterior(self, data: Comparisons, basis: Float[Tensor, "N Z"], rule: ChoiceRule) -> Draws:
-        """Every member's draws side by side, one K-th of the weight to each."""
-        found, start = [], 0
-        for part in self.parts:
-            found.append(part.prior.posterior(data, basis[:, start : start + part.width], rule))
-            start += part.width
-        weight = torch.cat([d.weight for d in found]) / len(found)
-        if all(d.shared for d in found):
-            return Draws.atoms(torch.cat([self._placed(d.z[:, 0], k) for k, d in enumerate(found)]), weight)
-        return Draws(torch.cat([self._placed(d.z, k) for k, d in enumerate(found)]), weight)
-
-    def _placed(self, z: Float[Tensor, "*b Z"], member: int) -> Float[Tensor, "*b Y"]:
-        """A member's tastes among the columns of all."""
-        before = sum(p.width for p in self.parts[:member])
-        after = sum(p.width for p in self.parts[member + 1 :])
-        return torch.nn.functional.pad(z, (before, after))
-
-
 def apart(belief: Belief) -> tuple[Belief, ...]:
     """The members of an ensemble as beliefs of their own.
 
     Raises:
         TypeError: the belief is not that of an ensemble.
     """
-    if not isinstance(belief.prior, Council):
+    if not isinstance(belief.prior, Council) or not isinstance(belief.settings, Ensemble):
         raise TypeError(
             f"apart needs the belief of an Ensemble, got one of {type(belief.settings).__name__}."
         )
@@ -216,7 +112,7 @@ def disagreement(belief: Belief, data: Comparisons, draws: Draws | None = None) 
 
     The part of the doubt that asking more raters would remove; what raters differ in stays out of it.
     """
-    if not isinstance(belief.prior, Council):
+    if not isinstance(belief.prior, Council) or not isinstance(belief.settings, Ensemble):
         raise TypeError(
             f"disagreement needs the belief of an Ensemble, got one of {type(belief.settings).__name__}."
         )

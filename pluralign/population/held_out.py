@@ -1,8 +1,9 @@
 """Choosing settings by answers that were held out: the one way this package picks complexity."""
 
+import dataclasses
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -159,3 +160,16 @@ def choose(
         pick = next(k for k in range(len(names)) if float(gap[k].mean()) <= allowed[k])
     table = tuple((str(n), float(m), float(e)) for n, m, e in zip(names, mean, error))
     return names[pick], Choice(names[pick], table)
+
+
+def settled(model: Any, belief: Any) -> Any:
+    """The model with its "auto" settings as they were chosen in `belief`; anything but settings as it is."""
+    if not dataclasses.is_dataclass(model) or isinstance(model, type):
+        return model
+    notes = getattr(belief, "diagnostics", {})
+    chosen = {
+        f.name: notes[f.name]
+        for f in dataclasses.fields(model)
+        if getattr(model, f.name) == "auto" and f.name in notes
+    }
+    return dataclasses.replace(model, **chosen)

@@ -13,7 +13,7 @@ WORK = 2_000_000  # raters times squared width, for the same reason
 
 
 def normal_em(
-    rows: Rows, rounds: int, strength: float, *, anchored: bool, tolerance: float = 2e-3
+    rows: Rows, rounds: int, strength: float, *, anchored: bool, tolerance: float = 2e-3, sweeps: int = 50
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, int, float]:
     """Mean, covariance, and every rater's normal posterior, by variational EM.
 
@@ -22,6 +22,7 @@ def normal_em(
         rounds: at most. strength: pseudo-raters behind the prior guess that raters hardly differ.
         anchored: the first coordinate is the common worth: its mean stays at one, the others' at zero.
         tolerance: relative change of the covariance at which it stops.
+        sweeps: at most, by which the posteriors under the final covariance are found.
 
     Returns:
         mean (Z,), covariance (Z, Z), middle (R, Z), precision (R, Z, Z), rounds run, and a lower bound of the log
@@ -35,9 +36,9 @@ def normal_em(
     covariance = guess
     start, done = None, 0
     for done in range(1, rounds + 1):
-        sweeps = 8 if done == 1 else 2
+        few = 8 if done == 1 else 2
         middle, sharp, _ = posteriors(
-            groups, rows.rule, mean, inverse(covariance), some.raters, start=start, sweeps=sweeps
+            groups, rows.rule, mean, inverse(covariance), some.raters, start=start, sweeps=few
         )
         start = middle, sharp
         if not anchored:
@@ -52,7 +53,9 @@ def normal_em(
     precision = inverse(covariance)
     if some is not rows:
         groups, start, present = buckets(rows), None, rows.present
-    middle, sharp, fit = posteriors(groups, rows.rule, mean, precision, rows.raters, start=start)
+    middle, sharp, fit = posteriors(
+        groups, rows.rule, mean, precision, rows.raters, start=start, sweeps=sweeps
+    )
     gap = middle - mean
     spread = torch.cholesky_inverse(torch.linalg.cholesky(sharp))
     far = torch.einsum("rx,xy,ry->r", gap, precision, gap) + (spread * precision).sum((-1, -2)) - rows.width

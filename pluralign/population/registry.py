@@ -14,6 +14,7 @@ from pluralign.population.per_rater import PerRater
 from pluralign.population.pooled import Pooled
 from pluralign.population.prototypes import Prototypes
 from pluralign.population.routed import Routed
+from pluralign.population.stacked import Stacked
 from pluralign.population.trust import Trust
 from pluralign.population.variational import Variational
 
@@ -28,6 +29,7 @@ MEMBERS = (
     Drifting,
     Routed,
     Ensemble,
+    Stacked,
     Distributional,
     Variational,
     InContext,

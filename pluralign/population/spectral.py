@@ -68,18 +68,19 @@ def spectral(
     common: Float[Tensor, " Z"],
     count: int,
     ridge: float,
-) -> Float[Tensor, "Z Q"]:
-    """Directions along which the raters' ridge estimates depart most from a common taste, largest first.
+) -> tuple[Float[Tensor, "Z Q"], Float[Tensor, " Q"]]:
+    """Directions along which the raters' ridge estimates depart most from a common taste, and how far, largest first.
 
-    Options known by name alone are too many columns to gather; their directions come from second moments.
+    Options known by name alone are too many columns to gather; their directions come from second moments, and count
+    as equally far.
     """
     count = min(count, worth.width)
     if worth.nameless:
-        return directions(data, Incidence.of(data, worth, rule), common, count)
+        side = directions(data, Incidence.of(data, worth, rule), common, count)
+        return side, torch.ones(side.shape[1]).to(side)
     own = ridge_tastes(data, worth.basis(data.options), rule, common, ridge)
     size, side = torch.linalg.eigh(own.T @ own)
-    del size
-    return side.flip(1)[:, :count].contiguous()
+    return side.flip(1)[:, :count].contiguous(), size.flip(0)[:count].clamp_min(0.0).sqrt()
 
 
 def _with_labels(rows: Rows, label: Tensor) -> Rows:

@@ -59,9 +59,10 @@ class CampPeople:
         seeds, stream = Streams.of(seed), torch.arange(count)
         size = quota(self.share, count)
         if int(size.min()) == 0:
+            shares = ", ".join(f"{part:.3g}" for part in self.share)
             raise ValueError(
-                f"{count} people are too few for camps of shares {self.share}: camp {int(size.argmin())} would "
-                "have nobody."
+                f"{count} people are too few for camps of shares {shares}: camp {int(size.argmin())} would have nobody; "
+                "take more people."
             )
         order = uniform(seeds.number("group"), stream).argsort()
         group = torch.empty(count, dtype=torch.long)

@@ -20,7 +20,7 @@ from pluralign.rewards.welfare import (
 )
 
 if TYPE_CHECKING:
-    from pluralign.rewards.wrapper import PersonalWrapper, RewardWrapper
+    from pluralign.rewards.wrapper import PersonalWrapper, RewardWrapper, VectorRewardWrapper
 
 __all__ = [
     "AlphaFair",
@@ -35,6 +35,7 @@ __all__ = [
     "RewardWrapper",
     "Scale",
     "SoftMin",
+    "VectorRewardWrapper",
     "Voices",
     "Welfare",
     "WorstOff",
@@ -50,7 +51,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Subclasses of gymnasium.Wrapper: gymnasium is an extra and is imported by those who use them.
-    if name in ("PersonalWrapper", "RewardWrapper"):
+    if name in ("PersonalWrapper", "RewardWrapper", "VectorRewardWrapper"):
         from pluralign.rewards import wrapper
 
         return getattr(wrapper, name)

@@ -23,19 +23,47 @@ class RewardWrapper(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
         """`weight`: one number for each voice, their shares of the people by default."""
         gymnasium.utils.RecordConstructorArgs.__init__(self, voices=voices, weight=weight)
         super().__init__(env)
-        weight = voices.weight if weight is None else weight
-        if len(weight) != len(voices) or bool((weight < 0).any()):
-            raise ValueError(
-                f"`weight` must have one number, not negative, for each of the {len(voices)} voices, got "
-                f"{weight.tolist()}."
-            )
-        self.voices, self.weight = voices, weight.double()
+        self.voices, self.weight = voices, _weight(voices, weight)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         observation, _, terminated, truncated, info = self.env.step(action)
         rewards = self.voices.reward(_factors(info)).double()
         info = {**info, "rewards": rewards.numpy()}
         return observation, float(rewards @ self.weight), terminated, truncated, info
+
+
+class VectorRewardWrapper(gymnasium.vector.VectorWrapper):
+    """The same for N copies at once, which are priced together; `info["rewards"]` is (N, G).
+
+    Where an episode ends the reward is that of its last step, and a step in which a simulation became unstable pays nothing.
+    """
+
+    def __init__(
+        self, env: gymnasium.vector.VectorEnv, voices: Voices, weight: Float[Tensor, " G"] | None = None
+    ) -> None:
+        """`weight`: one number for each voice, their shares of the people by default."""
+        super().__init__(env)
+        self.voices, self.weight = voices, _weight(voices, weight)
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        observation, _, terminated, truncated, info = self.env.step(actions)
+        rewards = self.voices.reward(_factors(info)).double().numpy()
+        if "lost" in info:
+            rewards[info["lost"]] = 0
+        info = {**info, "rewards": rewards}
+        return observation, rewards @ self.weight.numpy(), terminated, truncated, info
+
+
+def _weight(voices: Voices, weight: Float[Tensor, " G"] | None) -> Float[Tensor, " G"]:
+    weight = voices.weight if weight is None else weight
+    if len(weight) != len(voices) or bool((weight < 0).any()):
+        raise ValueError(
+            f"`weight` must have one number, not negative, for each of the {len(voices)} voices, got "
+            f"{weight.tolist()}."
+        )
+    return weight.double()
 
 
 class PersonalWrapper(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
@@ -118,4 +146,4 @@ def _random_rows(env: gymnasium.Env, episodes: int = 10, longest: int = 1000) ->
     return torch.stack(rows)
 
 
-__all__ = ["PersonalWrapper", "RewardWrapper"]
+__all__ = ["PersonalWrapper", "RewardWrapper", "VectorRewardWrapper"]

@@ -36,6 +36,7 @@ def laid_out(data: Comparisons, worth) -> tuple[Comparisons, Float[Tensor, "N Z"
     slate has a row of its own, so that what comes after need not know about circumstances.
     """
     if not isinstance(worth, Conditional):
+        data = only_shown(data, worth)
         return data, worth.basis(data.options)
     shown = worth.shown(data)
     slate = torch.arange(shown.shape[0] * shown.shape[1]).reshape(shown.shape[:2])
@@ -43,3 +44,17 @@ def laid_out(data: Comparisons, worth) -> tuple[Comparisons, Float[Tensor, "N Z"
     rows = shown.flatten(0, 1)
     nameless = Items(torch.zeros(len(rows), 0))
     return dataclasses.replace(data, options=nameless, slate=slate), rows
+
+
+def only_shown(data: Comparisons, worth) -> Comparisons:
+    """The answers with the options that they show and no others, where these are fewer by far.
+
+    Options that are known by their number alone stay as they are.
+    """
+    if data.slate.numel() >= len(data.options) or (
+        data.options.ids is None and getattr(worth, "vocabulary", None) is not None
+    ):
+        return data
+    met, place = torch.unique(data.slate.clamp_min(0), return_inverse=True)
+    slate = place.reshape(data.slate.shape).masked_fill(data.slate == ABSENT, ABSENT)
+    return dataclasses.replace(data, options=data.options.take(met), slate=slate)

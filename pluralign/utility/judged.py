@@ -232,3 +232,14 @@ def rule_table(belief: Any) -> dict[str, float]:
     for name, part in zip(belief.worth.names, share.tolist(), strict=True):
         out[name] = out.get(name, 0.0) + part
     return out
+
+
+def rule_confusion(belief: Any) -> tuple[tuple[str, ...], Float[Tensor, "G G"]]:
+    """The rules of the camps, and where the answers place those who judge by each, as far as the answers tell.
+
+    Returns:
+        names; (G, G) rows sum to one: of those whose rule is the row's, the part that is taken to judge by the column's. It
+        is made of the chances of each rater's camp, so it is right where these are calibrated; NaN where there is nobody.
+    """
+    chance = belief.draws.weight.double()
+    return belief.worth.names, chance @ chance.T / chance.sum(1, keepdim=True)

@@ -15,6 +15,7 @@ from pluralign.data.options import Options, Segments, Texts
 from pluralign.utility.evidence import Unsaid, spreads
 from pluralign.utility.style import STYLE, style
 
+TALL = 4  # times as many options as features
 NARROW = 64  # up to this width a taste is the list of feature weights; beyond, features are rotated
 
 
@@ -94,10 +95,10 @@ class Linear:
         if own is not None:
             first = torch.eye(raw.described, dtype=own.dtype)
             raw = dataclasses.replace(raw, matrix=torch.block_diag(first, own))
-        _, singular, rotation = torch.linalg.svd(raw.basis(known), full_matrices=False)
+        singular, side = _singular(raw.basis(known))
         keep = singular > 1e-7 * singular[0]
         keep[self.components :] = False
-        return raw.onto(rotation[keep].T.contiguous())
+        return raw.onto(side[:, keep].contiguous())
 
 
 def seen(options: Options, styled: bool) -> Float[Tensor, "*rows D"]:
@@ -120,6 +121,15 @@ def _kinds(known: Options, styled: bool) -> list[slice]:
     plain = sum(size for size in known.blocks if size == 1)
     wide = [size for size in known.blocks if size > 1]
     return _slices(tuple(size for size in (plain, *wide, len(STYLE) if styled else 0) if size))
+
+
+def _singular(design: Float[Tensor, "N D"]) -> tuple[Float[Tensor, " S"], Float[Tensor, "D S"]]:
+    """Singular values, largest first, and right singular vectors; of a tall design by way of its Gram matrix."""
+    if len(design) < TALL * design.shape[1]:
+        _, singular, rotation = torch.linalg.svd(design, full_matrices=False)
+        return singular, rotation.T
+    size, side = torch.linalg.eigh(design.T @ design)
+    return size.flip(0).clamp_min(0.0).sqrt(), side.flip(1)
 
 
 @runtime_checkable
@@ -232,4 +242,4 @@ class LinearWorth:
             return torch.arange(len(self.vocabulary))
         numbers = {name: k for k, name in enumerate(self.vocabulary)}
         ids = options.ids or tuple(str(i) for i in range(len(options)))
-        return torch.tensor([numbers.get(i, -1) for i in ids])
+        return torch.tensor([numbers.get(i, -1) for i in ids], dtype=torch.long)

@@ -8,6 +8,7 @@ import torch
 from pluralign.data import Items
 from pluralign.population.camps import Camps
 from pluralign.population.hierarchical import Hierarchical
+from pluralign.population.pooled import Pooled
 from pluralign.population.registry import MODELS
 from pluralign.raters import CampPeople, questions
 
@@ -25,6 +26,13 @@ FIXED = {
     "ensemble": {
         "member": Hierarchical(method="normal", draws=8, rounds=12, rank=2, temper=1.0),
         "members": 2,
+    },
+    "stacked": {
+        "members": (
+            Hierarchical(method="normal", draws=8, rounds=12, rank=2, temper=1.0),
+            Hierarchical(method="laplace", draws=8, rounds=12, rank=2, temper=0.5),
+        ),
+        "weights": (0.4, 0.6),
     },
     "distributional": {"members": 2, "restarts": 2},
     "variational": {"temper": 1.0, "steps": 20, "components": 0, "prior": "normal"},
@@ -59,6 +67,7 @@ def quick(name):
         "drifting": {"draws": 8},
         "routed": {"restarts": 2},
         "ensemble": {"member": Camps(restarts=2), "members": 2},
+        "stacked": {"members": (Pooled(ridge=1.0), Camps(restarts=2))},
         "distributional": {"restarts": 1},
         "variational": {"steps": 10, "draws": 16},
         "in_context": {"simulated": 10, "steps": 10, "draws": 16},

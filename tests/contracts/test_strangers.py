@@ -9,7 +9,7 @@ from people import ROUNDING, asked, check_predicts, members, strangers
 
 from pluralign.population import Atoms, Gaussian
 from pluralign.population.amortised import Amortised
-from pluralign.population.ensemble import Council
+from pluralign.population.council import Council
 from pluralign.population.in_context import Reader
 from pluralign.population.simplex import Simplex
 
@@ -58,8 +58,9 @@ def test_adapting_to_no_answers_is_the_prior(name, data, fitted):
         torch.testing.assert_close(draws.weight[:, 0], belief.prior.share)
     elif isinstance(belief.prior, Council):
         width = [part.width for part in belief.prior.parts]
-        for mean, part in zip(draws.mean[0].split(width), belief.prior.parts, strict=True):
-            torch.testing.assert_close(mean * len(width), part.prior.mean, atol=1e-6, rtol=0)
+        means = draws.mean[0].split(width)
+        for mean, part, weight in zip(means, belief.prior.parts, belief.prior.weight[0], strict=True):
+            torch.testing.assert_close(mean, weight * part.prior.mean, atol=1e-6, rtol=0)
     elif isinstance(belief.prior, Simplex):
         # Sobol points: the mean of S draws is that of the prior up to about log(S) / S of its spread.
         spread = torch.diagonal(belief.prior.covariance).sqrt()

@@ -109,3 +109,14 @@ def test_the_simulator_follows_the_twin(id):
         observation, _, _, _, info = envs.step(4 * (target - place) - 0.2 * velocity)
         total += twin.discount**step * info["factors"][:, goal].mean()
     assert total == pytest.approx(exact, rel=0.08)
+
+
+def test_hazards_are_where_they_are_drawn():
+    """Looked up by cell, as against measured from the centres of hazardous cells; nothing is hazardous outside."""
+    world = pluralign_envs.make_world("pluralign/SharedSafety-v0")
+    position = np.random.default_rng(0).uniform(-3, 3, (4000, 2)) * [1.0, 0.7]
+    off = np.abs(position[:, None] - world.maze.hazards).max(-1)
+    near = (off < world.maze.cell / 2).any(1)
+    assert 0.1 < near.mean() < 0.5
+    assert np.array_equal(world.maze.hazardous(position), near)
+    assert np.array_equal(world.maze.hazardous(position.reshape(2, 2000, 2)), near.reshape(2, 2000))

@@ -10,7 +10,9 @@ import torch
 
 from pluralign.data.options import Segments
 from pluralign.lab import closed_loop as module
-from pluralign.lab.closed_loop import Closed, GoingOn, Loop, camps_of, closed_loop, pieces
+from pluralign.lab.closed_loop import Closed, Loop, camps_of, closed_loop
+from pluralign.lab.serving import GoingOn
+from pluralign.lab.shown import pieces
 from pluralign.policies import PPO, MaxMin, Personalised, Single, Tabular, maxmin_value
 from pluralign.policies.pessimist import Pessimist
 from pluralign.population.camps import Camps

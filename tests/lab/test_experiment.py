@@ -14,7 +14,7 @@ from pluralign.lab import experiment as module
 from pluralign.lab import shown as shown_module
 from pluralign.lab.beds import BEDS, Bed, bed
 from pluralign.lab.experiment import STAGES, Experiment, answers_of, summary, wanted
-from pluralign.lab.experiment_report import against_own, own_camps, read, screen, told_taste
+from pluralign.lab.experiment_report import against_own, lacking, own_camps, read, screen, told_taste
 from pluralign.lab.films import film
 from pluralign.lab.serving import Taught, episodes_lost, factor_returns, regret, served
 from pluralign.lab.shown import NOBODY, Shown, collect, signed, windows
@@ -184,17 +184,70 @@ def test_a_taste_in_words():
     assert told_taste(np.zeros(3), names) == "indifferent"
 
 
+@pytest.mark.parametrize(
+    ("own", "heard", "voices", "says"),
+    [
+        (0.05, 0.5, 2, "10 answers of each of 4 people do not tell its taste well enough"),
+        (0.05, 0.5, 1, "4 people, who sound like 1 of 2 camps, do not tell"),
+        (0.4, 0.5, 2, "training is too short"),
+        (0.05, 0.1, 2, "one policy for all tastes is trained too little"),
+    ],
+)
+def test_the_report_says_whether_answers_or_training_are_lacking(own, heard, voices, says):
+    regret = {
+        "personalised": [0.0, 0.1, 0.5, 0.7],
+        "own voice": [0.0, 0.0, heard, heard],
+        "camp 0": [0.0, 0.0, 1.0, 1.0],
+        "camp 1": [1.0, 1.0, own, own],
+    }
+    told = {
+        "config": {"asked": 10, "people": 4},
+        "judged": [{"group": [0, 0, 1, 1], "regret": regret}],
+        "voices": [{"count": voices}],
+    }
+    (sentence,) = lacking(told)
+    assert sentence.startswith("Camp 1 loses 60%")
+    assert says in sentence
+    regret["personalised"][2:] = [0.1, 0.2]
+    assert lacking(told) == []
+
+
+def test_a_model_may_be_told_how_many_camps_to_find():
+    assert Experiment("maze", model="trust", groups=2).explains().groups == 2
+    assert Experiment("maze", model="trust").explains().groups == 1
+    with pytest.raises(ValueError, match="pooled has no setting 'groups'"):
+        Experiment("maze", model="pooled", groups=2)
+
+
+def test_each_person_has_the_voice_that_points_their_way():
+    z = torch.tensor([[1.0, 0.0], [0.0, 5.0]])
+    known = torch.tensor([[10.0, 1.0], [0.1, 0.2], [-1.0, -9.0]])
+    assert module._nearest(known, z).tolist() == [0, 1, 0]
+
+
 class Counting:
     """A learner that counts how often it trains."""
 
     discount = 0.9
 
     def __init__(self):
-        self.asked = 0
+        self.asked, self.start = 0, None
 
     def improve(self, voices, weight, *, seed=0, start=None, progress=None):
         self.asked += 1
+        self.start = self.start if start is None else start
         return named("trained")
+
+
+class Personally:
+    """Serves any taste, and remembers whom it was asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def of(self, z):
+        self.asked.append(z.tolist())
+        return named(9)
 
 
 def named(name):
@@ -217,6 +270,12 @@ def test_what_is_known_is_not_trained_again():
     ):
         assert taught.improve(other[0], other[1], start=other[2]).count == 3
     assert base.asked == 3
+    assert isinstance(base.start, RandomPolicy)  # nobody else's way is known
+    personal = Personally()
+    told = Taught(base, voices, (named("first"), named("second")), (named("trained"),), personal)
+    told.improve(voices, torch.tensor([0.25, 0.75]), start=named("first"))
+    assert [policy.count for policy in base.start] == [1, 9]
+    assert personal.asked == [[0.25, 0.75]]
 
 
 class Paying:

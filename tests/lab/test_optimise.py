@@ -9,6 +9,7 @@ import torch
 import pluralign
 from pluralign.cli import main
 from pluralign.data import Comparisons, Items, Segments, write
+from pluralign.data.answers import rankings
 from pluralign.lab.beds import world_named
 from pluralign.lab.optimise import actions_of, optimise
 from pluralign.policies import load_policy, serve
@@ -56,6 +57,38 @@ def test_a_folder_becomes_policies_for_two_camps(folder, tmp_path, capsys):
     again = ["optimise", "dpo", str(folder), "--out", str(out)]
     assert main(again) == 2
     assert "another config" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["ipl", "oppo", "dppo"])
+def test_kin_of_direct_methods_take_the_same_folder(method, folder, tmp_path):
+    out = tmp_path / "run"
+    words = [method, str(folder), "--out", str(out), "--population", "camps", "--updates", "200"]
+    assert main(["optimise", *words, "--hidden", "16", "--rate", "0.01"]) == 0
+    served = load_policy(out / "policy")
+    push = [
+        served.of(name).act(np.full((1, 4), 0.5, dtype=np.float32))[0, 0] for name in served.rater_ids[:2]
+    ]
+    assert push[0] > 0.1
+    assert push[1] < -0.1
+
+
+def test_rankings_of_a_folder_train_a_policy(tmp_path, capsys):
+    """Everybody ranks four segments by how far right they push."""
+    draw = torch.Generator().manual_seed(1)
+    action = torch.rand(60, 3, 1, generator=draw) * 2 - 1
+    shown = Segments(
+        action, observation=torch.rand(60, 3, 2, generator=draw), action=action, names=("right",)
+    )
+    slate = torch.rand(150, 60, generator=draw).argsort(1)[:, :4]
+    order = slate.gather(1, action.sum((1, 2))[slate].argsort(1, descending=True))
+    write(rankings(shown, order, torch.arange(150) % 5), tmp_path / "ranked")
+    here = np.full((1, 2), 0.5, dtype=np.float32)
+    for method in ("pro", "lipo"):
+        words = [method, str(tmp_path / "ranked"), "--out", str(tmp_path / method), *QUICK, "--scale", "0.5"]
+        assert main(["optimise", *words]) == 0
+        assert load_policy(tmp_path / method / "policy").policy.act(here)[0, 0] > 0.3
+    assert main(["optimise", "cpl", str(tmp_path / "ranked"), "--out", str(tmp_path / "no")]) == 2
+    assert "take pro or lipo" in capsys.readouterr().err
 
 
 def test_segments_keep_what_they_reached(folder):

@@ -61,6 +61,13 @@ def test_leavings_of_a_killed_run_are_swept(tmp_path):
     assert not list((run.folder / "stages").iterdir())
 
 
+def test_a_setting_that_came_later_and_is_not_given_is_no_other_config(tmp_path):
+    Run.open(tmp_path / "run", {"seed": 0})
+    assert Run.open(tmp_path / "run", {"seed": 0, "later": None}).resumed
+    with pytest.raises(FileExistsError, match=r"later was .* and is now 2"):
+        Run.open(tmp_path / "run", {"seed": 0, "later": 2})
+
+
 def test_another_config_is_refused(tmp_path):
     Run.open(tmp_path / "run", {"seed": 0, "folder": "a"})
     with pytest.raises(FileExistsError, match=r"another config \(seed was 0 and is now 1\).*--overwrite"):

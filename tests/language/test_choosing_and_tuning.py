@@ -11,7 +11,9 @@ import torch
 import pluralign
 from pluralign.data import Items
 from pluralign.language.candidates import Candidates, Chooser, best_of_n_kl, per_answer, ranked, win_rate
-from pluralign.language.robust import GroupRobust, among, camp_means, reweighed
+from pluralign.language.likelihood import answer_log_probs
+from pluralign.language.robust import GroupRobust, among, camp_means
+from pluralign.language.weighing import reweighed
 from pluralign.policies import MaxMin, Single
 from pluralign.policies.fair import Fair
 from pluralign.rewards import known_voices
@@ -57,7 +59,7 @@ def test_soft_choice_is_the_exact_optimum_and_best_of_n_is_its_limit():
 def test_weights_move_as_published():
     found = reweighed(torch.ones(3).double() / 3, torch.tensor([0.9, 0.5, 0.2]).double(), 0.5)
     assert found.tolist() == pytest.approx([0.39628776, 0.32445298, 0.27925926], abs=1e-8)
-    means = camp_means(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0, 0, 2]), 3)
+    means = camp_means(torch.tensor([1.0, 3.0, 5.0]), torch.eye(3)[[0, 0, 2]])
     assert means.tolist() == [2.0, 0.0, 5.0]
     log = torch.tensor([0.5, 0.5, 0.9, 0.1]).log()
     kl = among(torch.tensor([0.9, 0.1, 0.9, 0.1]).log(), log, torch.tensor([0, 0, 1, 1]))
@@ -97,7 +99,6 @@ def test_maxmin_on_learnt_camps_serves_the_smaller_camp_of_the_text_world():
 def test_likelihoods_are_sums_over_the_answer_and_a_model_has_no_ratio_to_itself():
     pytest.importorskip("transformers")
     from pluralign.language.heads import density_ratio
-    from pluralign.language.likelihood import answer_log_probs
     from pluralign.language.once import Pieces
 
     model, other = language_model(0), language_model(1)
@@ -132,20 +133,40 @@ def language_model(seed, vocabulary=160):
 
 def test_group_robust_tuning_lowers_the_worst_camps_loss():
     pytest.importorskip("transformers")
-    from pluralign.language.once import Pieces
     from pluralign.language.tiny import tiny_tokenizer, tiny_world
+    from pluralign.language.writer import writer_of
 
     world = tiny_world(
         prompts=12, answers=4, raters=20, per_rater=30, asked=3, sharpness=2.0, share=(0.8, 0.2),
         centres=((2.0, 0.0, 0.0, 0.0), (-2.0, 0.0, 1.0, 0.0)),
     )  # fmt: skip
     tokenizer = tiny_tokenizer([*world.prompt, *world.answer])
-    ids = lambda texts: tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    pieces = [Pieces(tuple(p), (*a, 2)) for p, a in zip(ids(world.prompt), ids(world.answer))]
-    model = language_model(0, len(tokenizer))
-    plain = GroupRobust(pace=0.0, rate=3e-3).fit(model, pieces, world.data, world.group)
-    robust = GroupRobust(pace=0.5, rate=3e-3).fit(model, pieces, world.data, world.group)
-    assert plain.loss[0] < math.log(2) < plain.loss[1]  # the larger camp is served at the smaller one's cost
-    assert robust.loss.max() < plain.loss.max() - 0.05
-    assert robust.weight[1] > plain.weight[1] == pytest.approx(0.2)
-    assert robust.kl > 0
+    writer = writer_of(language_model(0, len(tokenizer)), tokenizer, "tiny", most=12)
+    member = torch.nn.functional.one_hot(world.group).double()
+    common = {
+        "by": "losses",
+        "scale": 0.5,
+        "rate": 3e-3,
+        "updates": 60,
+        "batch": 32,
+        "tune": "full",
+        "every": 30,
+    }
+
+    def losses(pace):
+        settings = GroupRobust(pace=pace, prompts=4, answers=2, **common)
+        found = settings.fit(writer, world.data, world.prompt, world.answer, member)
+        pieces = writer.pieces(world.prompt, world.answer)
+        with torch.no_grad():
+            log, base = (answer_log_probs(one.model, pieces) for one in (found.writer, writer))
+        each = settings.losses(log[world.data.slate], base[world.data.slate], world.data)
+        return camp_means(each.double(), member[world.data.rater]), found
+
+    (plain, before), (robust, after) = losses(0.0), losses(0.5)
+    assert plain[0] < math.log(2) < plain[1]  # the larger camp is served at the smaller one's cost
+    assert robust.max() < plain.max() - 0.05
+    assert after.weight[1] > before.weight[1] == pytest.approx(0.2)
+    assert before.curve[0]["kl"] == pytest.approx(0, abs=1e-5)
+    assert after.curve[30]["kl"] > 0
+    with pytest.raises(ValueError, match="need `measure` and `reward`"):
+        GroupRobust().fit(writer, world.data, world.prompt, world.answer, member)

@@ -23,7 +23,7 @@ def test_a_bent_potential_is_learned(walk):
     other = lambda s, a, z: torch.sin(20 * a[:, 1])
     bend = lambda x: torch.tanh(6 * (x[:, 0] + x[:, 1] ** 2 - 0.3))
     copy = lambda s, a, z: reward(s, a, z) + 0.9 * bend(z) - bend(s)
-    taught = dataclasses.replace(walk, learned=800)
+    taught = dataclasses.replace(walk, learned=400)
     plain, learned = starc(reward, copy, walk), starc(reward, copy, taught)
     assert plain.value > 0.1
     assert learned.value < plain.value / 4
@@ -37,8 +37,8 @@ def test_gaps_are_between_neighbours(rng):
     left[:, 3] = 0
     found = gaps(left)
     assert found is not None
-    assert found.shape == (1000, 1)
+    assert found.shape == (4, 1)
     unit = left / left.square().mean(0).sqrt()
-    torch.testing.assert_close(found[:, 0].abs(), (unit[:, 0] - unit[:, 1]).abs())
+    torch.testing.assert_close((left @ found)[:, 0].abs(), (unit[:, 0] - unit[:, 1]).abs())
     assert gaps(left[:, 2:]) is None
     assert gaps(left[:, [0, 0]]) is None

@@ -10,7 +10,7 @@ from oracle import DISCOUNT, MOVED, ONE, OTHER, POTENTIAL, TRANSITION, shaped
 
 import pluralign
 from pluralign.metrics.canonical import CANONICAL, STARC, canonical
-from pluralign.metrics.distances import dard, epic, length, reward_distance, srrd, starc
+from pluralign.metrics.distances import dard, epic, length, pearson_distance, reward_distance, srrd, starc
 from pluralign.tabular import random_world
 
 WORLD = {"transition": TRANSITION, "discount": DISCOUNT}
@@ -89,6 +89,16 @@ def test_canonical_rewards_of_the_worked_example():
 )
 def test_pearson_distances_of_the_worked_example(found, coverage, value):
     assert float(found(ONE, OTHER, **WORLD, coverage=coverage)) == pytest.approx(value, abs=1e-9)
+
+
+def test_raw_rewards_are_correlated_and_epic_is_half_of_the_distance_of_lengths():
+    raw = lambda coverage: float(pearson_distance("none", ONE, OTHER, **WORLD, coverage=coverage))
+    assert raw("uniform") == pytest.approx(0.708994234621, abs=1e-9)
+    assert raw("transition") == pytest.approx(0.540570224726, abs=1e-9)
+    # EPIC's canonical rewards have the mean zero where all steps count alike; DARD's have not.
+    half = lambda name: float(reward_distance(ONE, OTHER, **WORLD, canonical=name)) / 2
+    assert float(epic(ONE, OTHER, **WORLD)) == pytest.approx(half("epic"), abs=1e-12)
+    assert abs(float(dard(ONE, OTHER, **WORLD)) - half("dard")) > 1e-3
 
 
 # R + Z and 2.5 (shaped) + Z, norm 2, as the sheet of the worked example has them.

@@ -7,7 +7,7 @@ import pytest
 import torch
 from oracle import MOVED, ONE, OTHER, POTENTIAL, TRANSITION, shaped
 
-from pluralign.metrics.distances import dard, epic, starc
+from pluralign.metrics.distances import dard, epic, srrd, starc
 from pluralign.metrics.sampled import Transitions, Waves, distances, paid, waves
 from pluralign.rewards import known_voices
 from pluralign.streams import Streams
@@ -136,18 +136,43 @@ def test_all_pairs_are_those_of_two():
         assert pair.standard_error == pytest.approx(float(found.standard_error[a, b]), rel=1e-6)
 
 
-def test_epic_from_samples():
-    """Against the exact value for states, actions and next states paired at random."""
-    steps = sample(4000, branches=1, seed=1)
-    found = epic(reads(ONE), reads(shaped(3 * ONE, POTENTIAL)), steps)
-    assert found.value < 0.15  # its means are over the rows of a block
-    far = epic(reads(ONE), reads(OTHER), steps, rows=400)
-    share = torch.bincount(steps.after[:, 0, 0].long(), minlength=3) / len(steps)
-    assert abs(far.value - _epic(share.double())) < 4 * far.standard_error + 0.01
-    with pytest.raises(ValueError, match="`reward_b` must be a function of"):
-        epic(reads(ONE), torch.ones(4000), steps)
-    with pytest.raises(ValueError, match="DARD needs chances of next states"):
-        dard(reads(ONE), reads(OTHER), steps)
+def leads(seed=0):
+    """The world of three states, asked where an action leads."""
+    draw = torch.Generator().manual_seed(seed)
+    row = lambda state, action: TRANSITION[state[:, 0].long(), action[:, 0].long()]
+    return lambda state, action: torch.multinomial(row(state, action), 1, generator=draw).double()
+
+
+@pytest.mark.parametrize("measure", [epic, dard, srrd])
+def test_pearson_distances_from_samples(measure):
+    """Standard errors against the spread of repeated runs, values against the exact ones."""
+    ask = lambda seed: {} if measure is epic else {"lead": leads(seed)}
+    sampled = lambda other, seed, **more: measure(
+        reads(ONE), reads(other), sample(1500, 1, seed=seed), seed=seed, draws=8, **ask(seed), **more
+    )
+    assert sampled(shaped(3 * ONE, POTENTIAL), 1).value < 1e-6
+    found = [sampled(OTHER, seed) for seed in range(60)]
+    value, error = np.array([e.value for e in found]), np.array([e.standard_error for e in found])
+    if measure is epic:
+        true = _epic(TRANSITION.mean((0, 1)))
+    else:
+        true = float(measure(ONE, OTHER, transition=TRANSITION, discount=0.9, coverage="transition"))
+    assert abs(value.mean() - true) < 4 * value.std() / math.sqrt(60) + 0.1 * value.std()
+    # The spread of 60 normal numbers is known to 9 %: three of these.
+    assert error.mean() / value.std() == pytest.approx(1, abs=0.28)
+    assert sum(e.low <= true <= e.high for e in found) >= 51  # 57 less 3.5 standard errors of a count
+
+
+def test_what_pearson_distances_ask_for_is_told():
+    steps = sample(400, branches=1)
+    with pytest.raises(ValueError, match=r"EPIC asks .* `reward_b` must be a function of"):
+        epic(reads(ONE), torch.ones(400), steps)
+    for measure in (dard, srrd):
+        with pytest.raises(ValueError, match=r"asks where actions would lead .* give `lead`"):
+            measure(reads(ONE), reads(OTHER), steps)
+    with pytest.raises(ValueError, match="must be finite for every state"):
+        dard(reads(ONE), reads(OTHER * math.nan), steps, lead=leads())
+    assert epic(reads(ONE), reads(0 * ONE), steps).value == pytest.approx(math.sqrt(0.5))
 
 
 def _epic(share):

@@ -201,3 +201,21 @@ def test_errors_say_what_to_do(left):
 def test_tastes_that_never_vary_are_refused():
     with pytest.raises(ValueError, match="without a preference"):
         FAST.personalise(PAIR.worth, torch.zeros(1, 3).double())
+
+
+def test_a_policy_from_another_world_is_refused(tmp_path):
+    """Also where observations and actions are of the same size, as in two mazes."""
+    import pluralign_envs  # noqa: F401 - registers the worlds
+
+    maze, safety = (
+        PPO(f"pluralign/{name}-v0", steps=512, copies=8, span=16, batch=64, hidden=(8,), episodes=2)
+        for name in ("PointMaze", "SharedSafety")
+    )
+    voices = known_voices([[1.0, 0.0, 0.0]])
+    maze.improve(voices, torch.ones(1), seed=0).save(tmp_path / "policy")
+    policy = load_policy(tmp_path / "policy")
+    assert len(maze.rollout(policy, 2)) == 2
+    with pytest.raises(
+        ValueError, match="was trained in pluralign/PointMaze-v0 and is to act in pluralign/SharedSafety-v0"
+    ):
+        safety.rollout(policy, 2)

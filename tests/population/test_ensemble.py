@@ -7,7 +7,8 @@ import torch
 
 from pluralign.data import Items
 from pluralign.population.camps import Camps
-from pluralign.population.ensemble import Ensemble, apart, disagreement, resampled, settled
+from pluralign.population.ensemble import Ensemble, apart, disagreement, resampled
+from pluralign.population.held_out import settled
 from pluralign.population.pooled import Pooled
 from pluralign.population.routed import Routed
 from pluralign.raters import CampPeople, questions
@@ -66,8 +67,11 @@ def test_who_is_drawn_twice_is_two_people():
 
 
 def test_settings_are_chosen_once():
-    assert settled(Camps(), {"groups": 3, "ridge": 5.0}) == Camps(groups=3, ridge=5.0)
-    assert settled(Camps(groups=2), {"groups": 3, "ridge": 5.0}) == Camps(groups=2, ridge=5.0)
+    data = asked(12)
+    one = Camps(restarts=2).fit(data, seed=0)
+    fixed = settled(Camps(restarts=2), one)
+    assert (fixed.groups, fixed.ridge) == (one.diagnostics["groups"], one.diagnostics["ridge"])
+    assert settled(Camps(groups=3), one).groups == 3
 
 
 def test_only_an_ensemble_can_be_taken_apart():

@@ -6,6 +6,7 @@ import torch
 from pluralign import LowRank, Pooled, recipes
 from pluralign.choice import Luce
 from pluralign.data import Comparisons, Items
+from pluralign.metrics.diagnostics import settled
 from pluralign.population.low_rank import outermost
 from pluralign.population.rows import Rows, likelihood
 from pluralign.population.spectral import ridge_tastes
@@ -73,6 +74,56 @@ def test_the_rank_is_chosen_by_held_out_answers(rng):
     assert LowRank(ridge=1.0, temper=1.0).fit(alike, seed=0).diagnostics["rank"] == 0
 
 
+def extremes(rng, raters=60, per_rater=25, width=80, rank=3):
+    """People who never err and are shown the best and the worst of eight; the last third is not met in training."""
+    reward = torch.randn(width, rank, generator=rng).double() / width**0.5
+    weight = torch._standard_gamma(torch.full((raters, rank), 0.2).double(), generator=rng) + 1e-9
+    weight = weight / weight.sum(1, keepdim=True)
+    seen = torch.randn(raters * per_rater, 8, width, generator=rng).double()
+    rater = torch.arange(raters).repeat_interleave(per_rater)
+    worth = torch.einsum("mkd,md->mk", seen, (weight @ reward.T)[rater])
+    row = torch.arange(len(rater))
+    items = torch.stack([seen[row, worth.argmax(1)], seen[row, worth.argmin(1)]], 1)
+    first = torch.rand(len(row), generator=rng) < 0.5
+    items = torch.where(first[:, None, None], items, items.flip(1)).reshape(-1, width)
+    data = Comparisons.pairs(Items(items), 2 * row, 2 * row + 1, rater, first.double())
+    new = rater >= raters * 2 // 3
+    early = row % per_rater < 6
+    return data.take(~new), data.take(new & early), data.take(new & ~early)
+
+
+def hits(belief, data, draws):
+    right = belief.predict(data, draws).argmax(1) == data.label.argmax(1)
+    return right.double()
+
+
+def test_people_who_hardly_err_are_taken_at_their_word(rng):
+    """The fitted covariance lags behind people without noise; the choice sees it, and newcomers gain too."""
+    data, few, judged = extremes(rng)
+    belief = LowRank().fit(data, seed=0)
+    assert belief.diagnostics["method"] == "ridge"
+    normal = LowRank(method="normal", rounds=0).fit(data, seed=0)
+    gap = hits(belief, judged, belief.adapt(few)) - hits(normal, judged, normal.adapt(few))
+    assert float(gap.mean()) > -2 * float(gap.std()) / len(gap) ** 0.5
+    assert loss_of(belief, few, judged) < loss_of(normal, few, judged)
+    noisy, _, _ = planted(rng, raters=60)
+    assert LowRank(rank=2).fit(noisy, seed=0).diagnostics["method"] == "normal"
+
+
+def loss_of(belief, few, judged):
+    share = belief.predict(judged, belief.adapt(few)).clamp_min(1e-12)
+    return float(-(judged.label * share.log()).sum(1).mean())
+
+
+def test_what_was_chosen_is_what_is_fitted_again(rng):
+    """Settings read off a belief include how often directions were refined."""
+    data, _, _ = planted(rng, raters=40, per_rater=20)
+    belief = LowRank(rank=2).fit(data, seed=0)
+    again = settled(LowRank(rank=2), belief)
+    assert (again.method, again.rounds) == (belief.diagnostics["method"], belief.diagnostics["rounds"])
+    torch.testing.assert_close(again.fit(data, seed=0).draws.mean, belief.draws.mean, atol=1e-8, rtol=0)
+
+
 def test_weights_on_the_simplex(rng):
     data, judged, _ = planted(rng, raters=60)
     belief = LowRank(rank=3, weights="simplex", ridge=1.0).fit(data, seed=0)
@@ -97,4 +148,8 @@ def test_settings_that_mean_nothing_are_refused():
         LowRank(0, weights="simplex")
     with pytest.raises(ValueError, match="`draws` must be at least 2"):
         LowRank(draws=1)
+    with pytest.raises(ValueError, match='`method` must be "auto", "normal" or "ridge"'):
+        LowRank(method="laplace")
+    with pytest.raises(ValueError, match="`rounds` must be 0 or more"):
+        LowRank(rounds=-1)
     assert recipes.pref().weights == "free"

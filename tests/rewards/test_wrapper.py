@@ -8,7 +8,7 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_stable
 
-from pluralign.rewards import PersonalWrapper, RewardWrapper, known_voices
+from pluralign.rewards import PersonalWrapper, RewardWrapper, VectorRewardWrapper, known_voices
 
 PAIR = known_voices([[1.0, 0.0, -0.5], [0.0, 1.0, -0.5]], [0.75, 0.25])
 
@@ -110,3 +110,42 @@ def test_importing_rewards_does_not_import_gymnasium():
     code = "import sys, pluralign.rewards, pluralign.policies; print([m for m in ('gymnasium', 'mujoco', 'stable_baselines3') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_copies_are_paid_together_as_each_alone():
+    """Also in the step that ends an episode, whose factors are its own and not those of the next one's start."""
+    import pluralign_envs  # noqa: F401 - registers the worlds
+
+    world, push = (
+        "pluralign/PointMaze-v0",
+        np.random.default_rng(0).uniform(-1, 1, (7, 3, 2)).astype(np.float32),
+    )
+    many = VectorRewardWrapper(
+        gymnasium.make_vec(world, 3, vectorization_mode="vector_entry_point", max_episode_steps=5),
+        PAIR,
+        torch.tensor([2.0, 1.0]),
+    )
+    many.reset(seed=4)
+    together = [many.step(rows) for rows in push]
+    for copy in range(3):
+        one = RewardWrapper(gymnasium.make(world, max_episode_steps=5), PAIR, torch.tensor([2.0, 1.0]))
+        one.reset(seed=4 + copy)
+        for step, rows in enumerate(push[:5]):
+            _, reward, _, over, info = one.step(rows[copy])
+            assert together[step][1][copy] == reward
+            assert np.array_equal(together[step][4]["rewards"][copy], info["rewards"])
+            assert together[step][3][copy] == over
+    with pytest.raises(ValueError, match="one number, not negative, for each of the 2 voices"):
+        VectorRewardWrapper(many.env, PAIR, torch.ones(3))
+
+
+def test_a_lost_step_pays_nothing():
+    class Breaking(gymnasium.vector.VectorEnv):
+        def step(self, actions):
+            none = np.zeros(2, dtype=bool)
+            info = {"factors": np.ones((2, 3)), "lost": np.array([True, False])}
+            return np.zeros((2, 1)), np.zeros(2), info["lost"], none, info
+
+    _, reward, _, _, info = VectorRewardWrapper(Breaking(), PAIR).step(np.zeros((2, 1)))
+    assert reward.tolist() == [0.0, 0.5]
+    assert info["rewards"].tolist() == [[0.0, 0.0], [0.5, 0.5]]

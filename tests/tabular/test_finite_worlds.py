@@ -96,6 +96,27 @@ def test_what_is_lost_by_optimising_another_reward(rng):
     assert float(worst_regret(WORLD, ONE, half)) >= float(worst_of_best(WORLD, ONE, half)) - 1e-6
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_losses_against_every_fixed_policy_and_many_mixed_ones(seed):
+    """What optimising loses is met exactly; no change that the other reward approves loses more than the programme says."""
+    world = random_world(3, 2, discount=(0.5, 0.95)[seed % 2], sparse=False, seed=seed)
+    draw = torch.Generator().manual_seed(seed)
+    one, other = torch.randn(2, 3, 2, generator=draw, dtype=torch.float64)
+    every = torch.nn.functional.one_hot(torch.cartesian_prod(*[torch.arange(2)] * 3)).double()
+    mixed = torch.softmax(4 * torch.randn(200, 3, 2, generator=draw, dtype=torch.float64), -1)
+    pair = torch.stack([one, other], -1)
+    gains = torch.stack([returns(world, pair, chance) for chance in torch.cat([every, mixed])])
+    low, high = extremes(world, one)
+    best = gains[gains[:, 1].argmax(), 0]
+    assert float(worst_of_best(world, one, other)) == pytest.approx(
+        float((high - best) / (high - low)), abs=1e-8
+    )
+    approved = gains[None, :, 1] >= gains[:, None, 1]
+    found = float(((gains[:, None, 0] - gains[None, :, 0]) * approved).max() / (high - low))
+    bound = float(worst_regret(world, one, other))
+    assert 0.5 * bound < found <= bound + 1e-8  # and it is no idle bound
+
+
 def test_worst_regret_ignores_shaping_and_scale():
     phi = torch.tensor([3.0, -1.0, 0.5], dtype=torch.float64)
     copy = 4 * (OTHER + 0.9 * WORLD.transition @ phi - phi[:, None])

@@ -9,7 +9,7 @@ from pluralign.choice import Luce
 from pluralign.data import Comparisons, Items, Segments
 from pluralign.population.camps import Camps
 from pluralign.population.pooled import Pooled
-from pluralign.utility.judged import RULES, Judged, judged_items, rule_table, statistics
+from pluralign.utility.judged import RULES, Judged, judged_items, rule_confusion, rule_table, statistics
 from pluralign.utility.moves import Moves, Walks, best_of_policies, optimal_values, successor_features
 
 LEFT, RIGHT = 0, 1
@@ -254,6 +254,11 @@ def test_camps_over_rules_find_who_judges_by_what(told):
     assert float(right) > 0.85
     shares = rule_table(belief)
     assert all(abs(shares[n] - 1 / 3) < 0.1 for n in names)
+    # What the fit expects of its own mistakes is what they are, within three standard errors of 60 coins.
+    _, confusion = rule_confusion(belief)
+    torch.testing.assert_close(confusion.sum(1), torch.ones(3).double())
+    expected = float((confusion.diagonal() * belief.draws.weight.mean(1)).sum())
+    assert abs(expected - float(right)) < 3 * (0.1 * 0.9 / len(kind)) ** 0.5
     one = Pooled(utility=Judged(("regret",), moves=moves, discount=0.9)).fit(data)
     assert one.diagnostics.get("panel_log_likelihood", -1e9) < belief.diagnostics["panel_log_likelihood"]
     # People want the reward, however they look at segments: all voices pay in proportion to one.

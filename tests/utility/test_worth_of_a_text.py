@@ -159,3 +159,14 @@ def test_style_tells_texts_apart_that_nobody_met():
         Linear(described=-1.0)
     with pytest.raises(ValueError, match="`style` must be True, False"):
         Linear(style="maybe")
+
+
+def test_a_store_without_texts_has_the_columns_of_one_with_some():
+    store = Texts(("a word", "another"), torch.eye(2, 3), ("a", "b"))
+    none = store.take(torch.zeros(0, dtype=torch.long))
+    assert none.rows.shape == (0, 4)
+    data = Comparisons.pairs(store, torch.tensor([0]), torch.tensor([1]), torch.tensor([0]), torch.ones(1))
+    belief = pluralign.Pooled(ridge=1.0).fit(data)
+    silent = data.take(torch.zeros(0, dtype=torch.long))
+    assert belief.worth.basis(none).shape == (0, belief.worth.width)
+    torch.testing.assert_close(belief.predict(data, belief.adapt(silent)), belief.predict(data))

@@ -19,6 +19,7 @@ class Shown:
 
     Attributes:
         observation: (N, T, O) standardised by centre, scale (O,). action: (N, T, A) as given.
+        reached: (N, O) like observations, where known.
         mask: (N, T). counted: how many actions there are to choose from, 0 where actions are numbers on a scale.
         middle, spread: (A,) of the actions shown.
     """
@@ -57,6 +58,9 @@ class Shown:
         self.scale: Float[Tensor, " O"] = torch.where(spread > 1e-6, spread, torch.ones_like(spread))
         hole = ~self.mask[..., None]
         self.observation = ((options.observation.float() - self.centre) / self.scale).masked_fill(hole, 0.0)
+        self.reached: Float[Tensor, "N O"] | None = (
+            None if options.reached is None else (options.reached.float() - self.centre) / self.scale
+        )
         self.action = options.action.float().masked_fill(hole, 0.0)
         acted = self.action[self.mask]
         whole = acted.shape[1] == 1 and bool(((acted == acted.round()) & (acted >= 0)).all())
@@ -89,25 +93,48 @@ def layers(shown: Shown, told: int, hidden: tuple[int, ...], generator: torch.Ge
     return state
 
 
-def log_prob(
+def outputs(
     state: Mapping[str, Tensor],
     depth: int,
-    shown: Shown,
     observation: Float[Tensor, "*n T O"],
-    action: Float[Tensor, "*n T A"],
     told: Float[Tensor, "*n Q"],
-) -> Float[Tensor, "*n T"]:
-    """log pi(action | observation, whom): of counted actions, or a proper normal density in the unit of the actions."""
+) -> Float[Tensor, "*n T C"]:
+    """What the network says of each step: the mean action, or the logits of counted ones."""
     x = torch.cat([observation, told[..., None, :].expand(*observation.shape[:-1], told.shape[-1])], -1)
     for k in range(depth):
         name = f"mlp_extractor.policy_net.{2 * k}"
         x = torch.tanh(torch.nn.functional.linear(x, state[f"{name}.weight"], state[f"{name}.bias"]))
-    out = torch.nn.functional.linear(x, state["action_net.weight"], state["action_net.bias"])
+    return torch.nn.functional.linear(x, state["action_net.weight"], state["action_net.bias"])
+
+
+def log_prob(
+    state: Mapping[str, Tensor],
+    shown: Shown,
+    out: Float[Tensor, "*n T C"],
+    action: Float[Tensor, "*n T A"],
+) -> Float[Tensor, "*n T"]:
+    """log pi(action), given what the network says: of counted actions, or a proper normal density in their unit."""
     if shown.counted:
         return torch.log_softmax(out, -1).gather(-1, action.long())[..., 0]
     wide = noise(shown, state["log_std"])
     gap = (action - out) / wide.exp()
     return -(gap.square() / 2 + wide + 0.9189385332046727).sum(-1)  # log sqrt(2 pi)
+
+
+def divergence(
+    shown: Shown,
+    state: Mapping[str, Tensor],
+    out: Float[Tensor, "*n T C"],
+    before: Mapping[str, Tensor],
+    then: Float[Tensor, "*n T C"],
+) -> Float[Tensor, "*n T"]:
+    """KL(before || now) in nats at every step, in closed form; `out` is what the network says now, `then` said before."""
+    if shown.counted:
+        log = torch.log_softmax(then, -1)
+        return (log.exp() * (log - torch.log_softmax(out, -1))).sum(-1)
+    now, was = noise(shown, state["log_std"]), noise(shown, before["log_std"])
+    square = (2 * was).exp() + (out - then).square()
+    return (now - was + square / (2 * (2 * now).exp()) - 0.5).sum(-1)
 
 
 def noise(shown: Shown, log_std: Float[Tensor, " A"]) -> Float[Tensor, " A"]:

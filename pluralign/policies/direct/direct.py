@@ -1,46 +1,43 @@
 """A policy straight from answers about segments: no reward, no simulator; one for all, or one that is told whom it serves."""
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pluralign.choice import Luce
-from pluralign.data.comparisons import Comparisons
-from pluralign.policies.direct import losses
-from pluralign.policies.direct.actor import Shown, layers, log_prob, noise
+from pluralign.data.comparisons import ABSENT, Comparisons
+from pluralign.policies.direct.actor import Shown, divergence, layers, log_prob, noise, outputs
+from pluralign.policies.direct.lists import lists_of
+from pluralign.policies.direct.methods import METHODS, Scored
+from pluralign.policies.direct.served import Served, whom
 from pluralign.policies.direct.signs import displacement, ranking_accuracy
-from pluralign.policies.direct.worth import PolicyWorth
-from pluralign.policies.learner import Policy, Progress
+from pluralign.policies.learner import Progress
+from pluralign.policies.learners.actor import rectified
 from pluralign.policies.learners.network import NetworkPolicy, PersonalNetwork
-from pluralign.policies.lottery import Lottery
-from pluralign.policies.saving import save_policy
+from pluralign.policies.learners.offline import network as random_layers
 from pluralign.population.belief import Belief
-from pluralign.population.draws import Draws
-from pluralign.population.prior import Atoms
 from pluralign.rewards.transforms import Gauge
 from pluralign.streams import Seed, Streams
-from pluralign.utility.scores import Nonlinear
 
-FEW = 16  # up to so many shared tastes are told by their number, more by their direction
 
-# (log-ratio or log-probability, log-probability, first, settings) -> loss per answer; the flag asks for a reference.
-METHODS: dict[str, tuple[Callable[[Tensor, Tensor, Tensor, "Direct"], Tensor], bool]] = {
-    "cpl": (lambda s, log, y, m: losses.cpl(log, y, scale=m.scale, bias=m.bias), False),
-    "dpo": (lambda s, log, y, m: losses.logistic(s, y, scale=m.scale), True),
-    "ipo": (lambda s, log, y, m: losses.ipo(s, y, scale=m.scale), True),
-    "slic": (lambda s, log, y, m: losses.slic(log, y, scale=m.scale), False),
-    "rso": (lambda s, log, y, m: losses.slic(s, y, scale=m.scale), True),
-    "f_dpo": (lambda s, log, y, m: losses.f_dpo(s, y, scale=m.scale), True),
-    "rpo": (lambda s, log, y, m: losses.rpo(s, log, y, scale=m.scale), True),
-    "robust_dpo": (lambda s, log, y, m: losses.flipped(s, y, scale=m.scale), True),
-    "irepo": (lambda s, log, y, m: losses.difference(s, y, scale=m.scale, least=0.05), True),
-}
+class Asked(NamedTuple):
+    """B slates as a method needs them: `label` (B, K) shares or grades, by `rater` (B,), counting `weight` (B,)."""
+
+    slate: Int[Tensor, "B K"]
+    label: Float[Tensor, "B K"]
+    rater: Int[Tensor, " B"]
+    weight: Float[Tensor, " B"]
+
+
+class Before(NamedTuple):
+    """The policy that imitates: its numbers, what it says of every step, and log-probabilities of what was done."""
+
+    state: Mapping[str, Tensor]
+    out: Float[Tensor, "N T C"]
+    log: Float[Tensor, "N T"]
 
 
 @dataclass(frozen=True)
@@ -48,13 +45,16 @@ class Direct:
     """Contrastive preference learning and the DPO family on segments: sum_t discount^t log pi(a_t | s_t) is the utility.
 
     Two phases: imitation of everything shown, which is also the reference of the methods that have one, then the
-    method's loss. Steps are counted per segment, whatever its length.
+    method's loss.
 
     Attributes:
         method: one of METHODS.
-        scale: alpha of CPL, beta of DPO, tau of IPO: utils per nat.
+        scale: alpha of CPL, beta of DPO, tau of IPO: utils per nat; of DPPO its temperature.
         bias: of CPL, in (0, 1]; below 1 keeps mass on what was shown.
         discount: weight of step t is discount**t; 1 as in the published code, below 1 as in the paper.
+        average: take the mean over the steps of a segment instead of the sum, so that short segments count like long ones.
+        value: also learn what it is worth to be in a state. For people who judge by what was paid on the way instead of
+            by regret: the sum of rewards is that of advantages plus V(first state) - discount^T V(last).
         keep: how much the imitation loss goes on to count beside the method's (CPL-BC: 1).
         hidden, imitation, updates, batch (answers), rate (falls to zero): of the network and its training.
         refine: how many times the chances of who belongs to which camp are worked out anew, from the policies' own
@@ -65,6 +65,8 @@ class Direct:
     scale: float = 0.1
     bias: float = 0.5
     discount: float = 1.0
+    average: bool = False
+    value: bool = False
     keep: float = 0.0
     hidden: tuple[int, ...] = (64, 64)
     imitation: int = 500
@@ -93,8 +95,8 @@ class Direct:
         actions: int | None = None,
         low: Float[Tensor, " A"] | None = None,
         high: Float[Tensor, " A"] | None = None,
-    ) -> "Served":
-        """Learn from M answers to pairs of segments with observations and actions.
+    ) -> Served:
+        """Learn from M answers about segments with observations and actions.
 
         Args:
             people: a belief fitted to the same raters; the policy is told whom it serves, and answers count for a taste
@@ -103,70 +105,83 @@ class Direct:
             low, high: the range of each number of an action; by default that of the actions shown.
 
         Raises:
-            ValueError: the options are no such segments, or more than two are on a slate.
+            ValueError: the options are no such segments, or more than two are on a slate and the method needs pairs.
         """
-        if data.places != 2:
-            raise ValueError(f"direct methods learn from pairs, got slates of {data.places}; see pairs_of().")
+        method = METHODS[self.method]
+        if data.places != 2 and method.slates == "pairs":
+            raise ValueError(
+                f"{self.method} learns from pairs, got slates of {data.places}; take pro or lipo, or see pairs_of()."
+            )
         if not len(data):
             raise ValueError(
                 "learning needs at least one answer, got none; check the filter that made the data."
             )
         streams = Streams.of(seed).below("direct")
         shown = Shown(data.options, actions)
-        draws, gauge, tastes = _whom(data, people)
+        if method.distance and shown.counted:
+            raise ValueError(
+                f"{self.method} compares distances between actions, and these are counted; take cpl."
+            )
+        if self.value and shown.reached is None:
+            raise ValueError(
+                "`value` needs segments that say what they `reached`; write them again with it, or judge by regret."
+            )
+        draws, gauge, tastes = whom(data, people)
         width = 0 if gauge is None else len(gauge.root)
         state = layers(shown, width, self.hidden, streams("layers"))
-        log_all = self._everything(shown, data, width)
-        step = self._stepper(shown, state, progress)
-
-        self._imitate(shown, state, width, streams, step)
-        reference = log_all(state, torch.zeros(width))
+        if self.value:
+            sizes = (shown.observation.shape[-1] + width, *self.hidden, 1)
+            for k, (weight, bias) in enumerate(random_layers(sizes, streams("value"))):
+                state |= {f"value.{k}.weight": weight.detach(), f"value.{k}.bias": bias.detach()}
+        step = self._stepper(state, progress)
+        whose = torch.zeros(1, width) if gauge is None else _told(gauge, tastes.flatten(0, 1))
+        self._imitate(shown, state, whose, streams, step)
+        kept = {name: value.detach().clone() for name, value in state.items()}
+        before = Before(kept, *self._everything(shown, kept, torch.zeros(width)))
+        asked = self._asked(data)
         weight = draws.weight
         rounds = 1 + (self.refine if draws.shared and gauge is not None else 0)
         for k in range(rounds):
             if k:
-                told = [self._told(gauge, z) for z in tastes[:, 0]]
-                panel = torch.stack(
-                    [self._panel(data, log_all(state, t), reference, shown, draws.raters) for t in told]
-                )
+                told = [_told(gauge, z) for z in tastes[:, 0]]
+                panel = torch.stack([self._panel(asked, state, t, before, shown, data.raters) for t in told])
                 share = weight.mean(1)
                 weight = torch.softmax(share.clamp_min(1e-6).log()[:, None] - panel, 0)
-            self._contrast(
-                shown, state, data, gauge, tastes, weight, reference, streams.below(k), step, rounds
-            )
+            self._contrast(shown, state, asked, gauge, tastes, weight, before, streams.below(k), step, rounds)
 
         network = self._network(shown, state, width, low, high)
-        final = log_all(state, torch.zeros(width)) if gauge is None else None
-        notes: dict[str, Any] = {}
-        if final is not None:
-            pair = lambda log: self._sum(log, shown)[data.slate]
-            y = data.label[:, 0]
-            good, bad = displacement(pair(reference), pair(final), y)
-            notes = {
-                "ranking_accuracy": ranking_accuracy(pair(final), y),
-                "preferred_moved": good,
-                "refused_moved": bad,
-            }
+        notes = {} if gauge is not None or data.places != 2 else self._signs(shown, state, data, before)
         policy = network if gauge is None else PersonalNetwork(network, gauge)
         assert data.rater_ids is not None
         return Served(policy, tastes, weight, data.rater_ids, self, notes)
 
-    def _sum(self, log: Float[Tensor, "*n T"], shown: Shown) -> Float[Tensor, "*n"]:
-        return log @ self.discount ** torch.arange(log.shape[-1], dtype=log.dtype)
+    def _asked(self, data: Comparisons) -> Asked:
+        if METHODS[self.method].slates == "lists":
+            slate, label, rater = lists_of(data)
+            return Asked(slate, label.float(), rater, torch.ones(len(slate)))
+        weight = torch.ones(len(data)) if data.weight is None else data.weight.float()
+        return Asked(data.slate, data.label.float(), data.rater, weight)
 
-    def _everything(self, shown: Shown, data: Comparisons, width: int) -> Any:
-        def log_all(state: dict[str, Tensor], told: Tensor) -> Float[Tensor, "N T"]:
-            with torch.no_grad():
-                parts = [
-                    log_prob(state, len(self.hidden), shown, x, a, told.expand(len(x), width))
-                    for x, a in zip(shown.observation.split(512), shown.action.split(512), strict=True)
+    def _sum(self, log: Float[Tensor, "*n T"], mask: Bool[Tensor, "*n T"]) -> Float[Tensor, "*n"]:
+        fading = mask * self.discount ** torch.arange(log.shape[-1], dtype=log.dtype)
+        total = (log * fading).sum(-1)
+        return total / fading.sum(-1).clamp_min(1e-9) if self.average else total
+
+    def _everything(
+        self, shown: Shown, state: Mapping[str, Tensor], told: Float[Tensor, " Q"]
+    ) -> tuple[Float[Tensor, "N T C"], Float[Tensor, "N T"]]:
+        """What the network says of every step, and the log-probabilities of what was done."""
+        with torch.no_grad():
+            out = torch.cat(
+                [
+                    outputs(state, len(self.hidden), x, told.expand(len(x), len(told)))
+                    for x in shown.observation.split(512)
                 ]
-                return torch.cat(parts) * shown.mask
-
-        return log_all
+            )
+            return out, log_prob(state, shown, out, shown.action)
 
     def _stepper(
-        self, shown: Shown, state: dict[str, Tensor], progress: Progress | None
+        self, state: dict[str, Tensor], progress: Progress | None
     ) -> Callable[[Tensor, torch.optim.Optimizer, float], None]:
         def step(loss: Tensor, optimiser: torch.optim.Optimizer, left: float) -> None:
             for group in optimiser.param_groups:
@@ -183,91 +198,141 @@ class Direct:
         return step
 
     def _imitate(
-        self, shown: Shown, state: dict[str, Tensor], width: int, streams: Streams, step: Any
+        self, shown: Shown, state: dict[str, Tensor], whose: Float[Tensor, "n Q"], streams: Streams, step: Any
     ) -> None:
         optimiser, draw = torch.optim.Adam(state.values(), lr=self.rate), streams("imitation")
         for k in range(self.imitation):
-            loss = self._copying(shown, state, width, draw)
+            loss = self._copying(shown, state, whose, draw)
             step(loss, optimiser, 1 - k / self.imitation)
 
     def _copying(
-        self, shown: Shown, state: dict[str, Tensor], width: int, draw: torch.Generator
+        self, shown: Shown, state: dict[str, Tensor], whose: Float[Tensor, "n Q"], draw: torch.Generator
     ) -> Float[Tensor, ""]:
-        """Minus the mean log-probability of steps of random segments, for nobody in particular."""
+        """Minus the mean log-probability of steps of random segments, half of them for nobody, half for anybody."""
         some = torch.randint(len(shown.mask), (self.batch,), generator=draw)
-        log = log_prob(
-            state,
-            len(self.hidden),
-            shown,
-            shown.observation[some],
-            shown.action[some],
-            torch.zeros(self.batch, width),
-        )
+        told = whose[torch.randint(len(whose), (self.batch,), generator=draw)]
+        told = told * (torch.arange(self.batch) % 2)[:, None]
+        out = outputs(state, len(self.hidden), shown.observation[some], told)
         mask = shown.mask[some]
-        return -(log * mask).sum() / mask.sum().clamp_min(1)
+        return -(log_prob(state, shown, out, shown.action[some]) * mask).sum() / mask.sum().clamp_min(1)
 
     def _contrast(
         self,
         shown: Shown,
         state: dict[str, Tensor],
-        data: Comparisons,
+        asked: Asked,
         gauge: Gauge | None,
         tastes: Float[Tensor, "S R Z"],
         weight: Float[Tensor, "S R"],
-        reference: Float[Tensor, "N T"],
+        before: Before,
         streams: Streams,
         step: Any,
         rounds: int,
     ) -> None:
         optimiser, draw = torch.optim.Adam(state.values(), lr=self.rate), streams("answers")
-        base = self._sum(reference, shown)
-        number = max(1, self.updates // rounds)
+        number = self.updates // rounds
         for k in range(number):
-            rows = torch.randint(len(data), (self.batch,), generator=draw)
-            slate, rater = data.slate[rows], data.rater[rows]
+            rows = torch.randint(len(asked.slate), (self.batch,), generator=draw)
             told = torch.zeros(len(rows), 0)
             if gauge is not None:
+                rater = asked.rater[rows]
                 pick = torch.multinomial(weight[:, rater].T, 1, generator=draw)[:, 0]
-                told = self._told(gauge, tastes[pick, rater])
-            log = log_prob(
-                state,
-                len(self.hidden),
-                shown,
-                shown.observation[slate],
-                shown.action[slate],
-                told[:, None].expand(-1, 2, -1),
-            )
-            score = self._sum(log * shown.mask[slate], shown)
-            loss = METHODS[self.method][0](score - base[slate], score, data.label[rows, 0].to(score), self)
-            if data.weight is not None:
-                loss = loss * data.weight[rows].to(loss)
-            total = loss.mean()
+                told = _told(gauge, tastes[pick, rater])
+            total = (self._loss(shown, state, asked, rows, told, before) * asked.weight[rows]).mean()
             if self.keep:
-                total = total + self.keep * self._copying(
-                    shown, state, 0 if gauge is None else len(gauge.root), draw
-                )
+                total = total + self.keep * self._copying(shown, state, told, draw)
             step(total, optimiser, 1 - k / number)
 
-    @staticmethod
-    def _told(gauge: Gauge | None, z: Float[Tensor, "*n Z"]) -> Float[Tensor, "*n Q"]:
-        assert gauge is not None
-        return gauge.direction(z).float()
+    def _loss(
+        self,
+        shown: Shown,
+        state: Mapping[str, Tensor],
+        asked: Asked,
+        rows: Int[Tensor, " b"],
+        told: Float[Tensor, "b Q"],
+        before: Before,
+    ) -> Float[Tensor, " b"]:
+        method, there = METHODS[self.method], asked.slate[rows] != ABSENT
+        slate = asked.slate[rows].clamp_min(0)
+        action, mask = shown.action[slate], shown.mask[slate]
+        told = told[:, None].expand(-1, slate.shape[1], -1)
+        out = outputs(state, len(self.hidden), shown.observation[slate], told)
+        nothing = lambda x: x.masked_fill(~there, -torch.inf)
+        log = self._sum(log_prob(state, shown, out, action), mask)
+        base = self._sum(before.log[slate], mask)
+        distance = strayed = torch.zeros_like(log)
+        if method.distance:
+            # A root has no slope at zero.
+            far = ((out - action).square().sum(-1) + 1e-12).sqrt()
+            distance = (far * mask).sum(-1) / mask.sum(-1)
+        if method.strayed:
+            strayed = self._sum(divergence(shown, state, out, before.state, before.out[slate]), mask)
+        value = self._value(shown, state, slate, told) if self.value else torch.zeros_like(log)
+        ratio = log - base + value / self.scale
+        return method.loss(
+            Scored(nothing(log), nothing(ratio), asked.label[rows], there, distance, strayed, value), self
+        )
+
+    def _value(
+        self,
+        shown: Shown,
+        state: Mapping[str, Tensor],
+        slate: Int[Tensor, "b K"],
+        told: Float[Tensor, "b K Q"],
+    ) -> Float[Tensor, "b K"]:
+        """V(first state) - discount^T V(last), in utils."""
+        assert shown.reached is not None
+        both = torch.stack([shown.observation[slate][:, :, 0], shown.reached[slate]])
+        layers_of = [
+            (state[f"value.{k}.weight"], state[f"value.{k}.bias"]) for k in range(len(self.hidden) + 1)
+        ]
+        begun, ended = rectified(layers_of, torch.cat([both, told.expand(2, *told.shape)], -1))[..., 0]
+        return begun - self.discount ** shown.mask[slate].sum(-1) * ended
 
     def _panel(
-        self, data: Comparisons, log: Tensor, reference: Tensor, shown: Shown, raters: int
+        self,
+        asked: Asked,
+        state: Mapping[str, Tensor],
+        told: Float[Tensor, " Q"],
+        before: Before,
+        shown: Shown,
+        raters: int,
     ) -> Float[Tensor, " R"]:
         """The sum of each rater's losses under one taste's policy."""
-        score = self._sum(log, shown)[data.slate]
-        base = self._sum(reference, shown)[data.slate]
-        loss = METHODS[self.method][0](score - base, score, data.label[:, 0].to(score), self)
-        return torch.zeros(raters).index_add(0, data.rater, loss.float())
+        with torch.no_grad():
+            loss = [
+                self._loss(shown, state, asked, rows, told.expand(len(rows), -1), before)
+                for rows in torch.arange(len(asked.slate)).split(1024)
+            ]
+        return torch.zeros(raters).index_add(0, asked.rater, torch.cat(loss).float())
+
+    def _signs(
+        self, shown: Shown, state: Mapping[str, Tensor], data: Comparisons, before: Before
+    ) -> dict[str, Any]:
+        """How often the policy ranks as people do, and how far both sides moved."""
+        _, log = self._everything(shown, state, torch.zeros(0))
+        pair = lambda x: self._sum(x, shown.mask)[data.slate]
+        y = data.label[:, 0]
+        good, bad = displacement(pair(before.log), pair(log), y)
+        return {
+            "ranking_accuracy": ranking_accuracy(pair(log), y),
+            "preferred_moved": good,
+            "refused_moved": bad,
+        }
 
     def _network(
-        self, shown: Shown, state: dict[str, Tensor], width: int, low: Tensor | None, high: Tensor | None
+        self,
+        shown: Shown,
+        state: Mapping[str, Tensor],
+        width: int,
+        low: Float[Tensor, " A"] | None,
+        high: Float[Tensor, " A"] | None,
     ) -> NetworkPolicy:
         acted = shown.action[shown.mask]
         empty = torch.zeros(0)
-        numbers = {name: value.detach().clone() for name, value in state.items()}
+        numbers = {
+            name: value.detach().clone() for name, value in state.items() if not name.startswith("value.")
+        }
         if "log_std" in numbers:
             numbers["log_std"] = noise(shown, numbers["log_std"])
         return NetworkPolicy(
@@ -281,95 +346,6 @@ class Direct:
         )
 
 
-@dataclass(frozen=True)
-class Served:
-    """A policy learned from answers, and whom it serves.
-
-    Attributes:
-        policy: a Policy, or a Personal one that is told whom it serves.
-        tastes: (S, R, Z) what the policy is told of each rater, weighted by weight (S, R).
-        rater_ids: R names. settings: the method.
-        diagnostics: for one policy for all: how often it ranks as people do, and how far what was preferred and what was
-            refused moved from imitation, in nats per segment.
-    """
-
-    policy: Any
-    tastes: Float[Tensor, "S R Z"]
-    weight: Float[Tensor, "S R"]
-    rater_ids: tuple[str, ...]
-    settings: Any
-    diagnostics: Mapping[str, Any] = field(default_factory=dict)
-
-    def of(self, rater: str) -> Policy:
-        """The policy for one person: that of the likeliest of shared tastes, else of the expected one.
-
-        Raises:
-            KeyError: nobody has this name.
-        """
-        if rater not in self.rater_ids:
-            raise KeyError(f"no rater {rater!r} was met in training; serve a taste by policy.of(z) instead.")
-        if not isinstance(self.policy, PersonalNetwork):
-            return self.policy
-        r = self.rater_ids.index(rater)
-        mine = self.tastes[:, r]
-        z = mine[self.weight[:, r].argmax()] if self.shared else self.weight[:, r].to(mine) @ mine
-        return self.policy.of(z)
-
-    @property
-    def shared(self) -> bool:
-        """Whether all raters have the same tastes and differ in weights alone."""
-        return Draws(self.tastes, self.weight).shared
-
-    def lottery(self) -> Lottery:
-        """One policy for each shared taste, with the share of people behind it as its chance.
-
-        Raises:
-            ValueError: tastes are continuous, so that there are as many policies as people.
-        """
-        if not isinstance(self.policy, PersonalNetwork):
-            return Lottery((self.policy,), torch.ones(1))
-        if not self.shared:
-            raise ValueError("tastes are continuous here; draw some people and take policy.of(z) for each.")
-        share = self.weight.mean(1)
-        return Lottery(tuple(self.policy.of(z) for z in self.tastes[:, 0]), share / share.sum())
-
-    def belief(self) -> Belief:
-        """The policies as a belief: predicts answers by Luce's rule, and says which camp a new rater is of.
-
-        Raises:
-            ValueError: tastes are continuous.
-        """
-        personal = isinstance(self.policy, PersonalNetwork)
-        network = self.policy.network if isinstance(self.policy, PersonalNetwork) else self.policy
-        if personal and not self.shared:
-            raise ValueError(
-                "tastes are continuous here, and a policy is not linear in them; fit with camps."
-            )
-        assert isinstance(network, NetworkPolicy)
-        told = self.tastes[:, 0].float() if personal else torch.zeros(1, 0)
-        worth = PolicyWorth(network, told, self.settings.scale, self.settings.discount)
-        weight = self.weight.double()
-        share = weight.mean(1)
-        eye = torch.eye(len(told), dtype=torch.float64)
-        prior = Atoms(eye, share / share.sum())
-        return Belief(worth, Luce(), prior, Draws.atoms(eye, weight), self.rater_ids, self.settings)
-
-    def save(self, folder: str | Path) -> None:
-        """Write JSON + safetensors into a new folder."""
-        save_policy(self, folder)
-
-
-def _whom(data: Comparisons, people: Belief | None) -> tuple[Draws, Gauge | None, Float[Tensor, "S R Z"]]:
-    """Weights of each rater's tastes, how a network reads them, and what it is told."""
-    if people is None or (len(people.draws.z) == 1 and people.draws.shared):
-        one = Draws(torch.zeros(1, data.raters, 1), torch.ones(1, data.raters))
-        return one, None, one.z
-    draws = people.known(data, strict=True)
-    if draws.shared and len(draws.z) <= FEW:
-        eye = torch.eye(len(draws.z), dtype=torch.float64)
-        return draws, Gauge(eye), eye[:, None].expand(-1, data.raters, -1)
-    root = torch.eye(draws.z.shape[-1], dtype=torch.float64)
-    if not isinstance(people.worth, Nonlinear):
-        root = Gauge.of(people.worth, data.options.rows.reshape(-1, data.options.rows.shape[-1])).root
-        return draws, Gauge(root), draws.z.double()
-    return draws, Gauge(root / math.sqrt(len(root))), draws.z.double()
+def _told(gauge: Gauge | None, z: Float[Tensor, "*n Z"]) -> Float[Tensor, "*n Q"]:
+    assert gauge is not None
+    return gauge.direction(z).float()

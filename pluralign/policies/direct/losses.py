@@ -6,7 +6,7 @@ them relative to a reference policy, log pi - log pi_ref. `first` (*b) is the sh
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import logsigmoid, relu
 
@@ -31,14 +31,18 @@ def logistic(score: Pair, first: Each, *, scale: float = 1.0) -> Each:
     return _both(scale * _gap(score), first, lambda gap: -logsigmoid(gap))
 
 
-def cpl(score: Pair, first: Each, *, scale: float = 0.1, bias: float = 0.5) -> Each:
+def cpl(
+    score: Pair, first: Each, *, scale: float = 0.1, bias: float = 0.5, ahead: Each | float = 0.0
+) -> Each:
     """-log s(scale * (S+ - bias * S-)) for sums of log-probabilities; bias < 1 keeps mass on what was shown.
+
+    `ahead` are utils by which the first place is better whatever the policy does.
 
     Source: Hejna et al., Contrastive preference learning, ICLR 2024, equations 5 and 6.
     """
     s = scale * score
-    return -first * logsigmoid(s[..., 0] - bias * s[..., 1]) - (1 - first) * logsigmoid(
-        s[..., 1] - bias * s[..., 0]
+    return -first * logsigmoid(s[..., 0] - bias * s[..., 1] + ahead) - (1 - first) * logsigmoid(
+        s[..., 1] - bias * s[..., 0] - ahead
     )
 
 
@@ -103,18 +107,51 @@ def pro(score: Float[Tensor, "*b K"], order: Int[Tensor, "*b K"], *, scale: floa
     return (ahead - s).sum(-1)
 
 
-def lipo(score: Float[Tensor, "*b K"], grade: Float[Tensor, "*b K"], *, scale: float = 1.0) -> Each:
+def picked(score: Float[Tensor, "*b K"], label: Float[Tensor, "*b K"], *, scale: float = 1.0) -> Each:
+    """-log P(what was chosen of K), one stage of `pro`: a ranking is as many stages as it has places but one.
+
+    Places that show nothing have a score of -inf and a label of 0.
+    """
+    log = torch.log_softmax(scale * score, -1)
+    return -torch.where(label > 0, label * log, 0.0).sum(-1)
+
+
+def lipo(
+    score: Float[Tensor, "*b K"],
+    grade: Float[Tensor, "*b K"],
+    *,
+    scale: float = 1.0,
+    there: Bool[Tensor, "*b K"] | None = None,
+) -> Each:
     """Logistic losses of all pairs, weighted by what swapping them would cost in discounted gain.
 
     Source: Liu et al., LiPO-lambda (2024): weight |2^g_i - 2^g_j| |1 / log2(1 + rank_i) - 1 / log2(1 + rank_j)|, with
-    ranks by the scores as they stand.
+    ranks by the scores as they stand. Only places that are `there` count.
     """
-    s = scale * score
-    rank = 1 + (s[..., None, :] > s[..., :, None]).sum(-1)
+    there = torch.ones_like(grade, dtype=torch.bool) if there is None else there
+    s = torch.where(there, scale * score, 0.0)
+    # Sorting gives equal scores different ranks; at the start all are equal, and nothing would cost anything.
+    rank = 1 + torch.where(there, -s, torch.inf).argsort(dim=-1, stable=True).argsort(dim=-1)
     gain, worth = 2.0**grade, 1 / torch.log2(1 + rank.to(s))
     cost = (gain[..., :, None] - gain[..., None, :]).abs() * (worth[..., :, None] - worth[..., None, :]).abs()
-    better = (grade[..., :, None] > grade[..., None, :]).to(s)
+    both = there[..., :, None] & there[..., None, :]
+    better = ((grade[..., :, None] > grade[..., None, :]) & both).to(s)
     return -(better * cost.detach() * logsigmoid(s[..., :, None] - s[..., None, :])).sum((-1, -2))
+
+
+def tdpo(score: Pair, strayed: Pair, first: Each, *, scale: float = 0.1, weight: float = 0.5) -> Each:
+    """DPO by tokens: a margin for how far the policy strayed along each sequence, in the refused one more than it gains.
+
+    Args:
+        score: log-ratios. strayed: sums over steps of KL(reference || policy).
+
+    Source: Zeng et al., Token-level direct preference optimization, ICML 2024 (TDPO2, with its stopped gradient).
+    """
+    gap, away = _gap(score), strayed[..., 0] - strayed[..., 1].detach()
+    toward = strayed[..., 1] - strayed[..., 0].detach()
+    return -first * logsigmoid(scale * (gap - weight * toward)) - (1 - first) * logsigmoid(
+        scale * (-gap - weight * away)
+    )
 
 
 def ipl(implied: Float[Tensor, "*b 2 T"], first: Each, *, weight: float = 0.5) -> Each:
@@ -125,13 +162,13 @@ def ipl(implied: Float[Tensor, "*b 2 T"], first: Each, *, weight: float = 0.5) -
     return logistic(implied.sum(-1), first) + weight * implied.square().mean((-1, -2))
 
 
-def oppo(context: Float[Tensor, "*b 2 C"], best: Float[Tensor, " C"], first: Each) -> Each:
+def oppo(context: Float[Tensor, "*b 2 C"], best: Float[Tensor, "*#b C"], first: Each) -> Each:
     """The preferred segment's context should be nearer to the best one: logistic on squared distances.
 
     Source: Kang et al., Beyond reward: offline preference-guided policy optimization, ICML 2023 (their triplet loss
     with a logistic instead of a hinge).
     """
-    return logistic(-(context - best).square().sum(-1), first)
+    return logistic(-(context - best[..., None, :]).square().sum(-1), first)
 
 
 def accepted(

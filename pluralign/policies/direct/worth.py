@@ -17,12 +17,14 @@ class PolicyWorth:
     Attributes:
         network: with `log_std` among its numbers where actions are numbers on a scale.
         told: (G, Q) what the network is told of each taste; Q = 0 for one policy for all.
+        average: the mean over the steps of a segment instead of the sum.
     """
 
     network: NetworkPolicy
     told: Float[Tensor, "G Q"]
     scale: float
     discount: float
+    average: bool = False
 
     @property
     def width(self) -> int:
@@ -42,6 +44,8 @@ class PolicyWorth:
             )
         mask = torch.ones(options.factors.shape[:2]) if options.mask is None else options.mask.float()
         fading = mask * self.discount ** torch.arange(mask.shape[1])
+        if self.average:
+            fading = fading / fading.sum(1, keepdim=True).clamp_min(1e-9)
         columns = []
         for one in self.told:
             x = (options.observation.float() - self.network.centre) / self.network.scale

@@ -29,6 +29,7 @@ class Actor:
         layers: of the network. centre, scale: (O,) an observation x is read as (x - centre) / scale.
         low, high: (A,) the range of each number of an action, which the network's tanh spans; empty where actions are
             counted. taste: (Q,) what the network is told about whom it serves; None if nothing.
+        world: the id of the one it was trained in; empty where that is not known.
     """
 
     layers: tuple[tuple[Tensor, Tensor], ...]
@@ -37,6 +38,7 @@ class Actor:
     low: Float[Tensor, " A"]
     high: Float[Tensor, " A"]
     taste: Float[Tensor, " Q"] | None = None
+    world: str = ""
 
     def act(self, observation: np.ndarray, *, generator: np.random.Generator | None = None) -> np.ndarray:
         """(B, O) to (B, A) within the range, or to (B,) numbers of actions; the generator is not needed."""

@@ -1,5 +1,6 @@
 """Batches of simulated copies: made from an id, paid by voices, handed to Stable-Baselines3."""
 
+import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -104,7 +105,7 @@ def stable_class() -> type:
         `known` holds discounted sums of rewards seen before, if any, to start the running spread.
 
         Where a simulation becomes unstable the episode ends; `lost` (N,) says which did in the step just taken, and
-        `lost_count` how many so far.
+        `lost_count` how many so far. `factors` (N, F) are those of the step just taken.
         """
 
         def __init__(
@@ -135,6 +136,7 @@ def stable_class() -> type:
             self._return = np.zeros(env.num_envs)
             self._count, self._mean, self._spread = 1e-4, 0.0, 0.0
             self.lost, self.lost_count = np.zeros(env.num_envs, dtype=bool), 0
+            self.factors = np.zeros((env.num_envs, 0))
             self._paid, self._steps = 0.0, 0
             self._note(known)
 
@@ -152,7 +154,8 @@ def stable_class() -> type:
             ended = terminated | truncated
             self.lost = lost_of(info, self.num_envs)
             self.lost_count += int(self.lost.sum())
-            reward = np.where(self.lost, 0.0, self._price(factors_of(info, ended), self._who))
+            self.factors = factors_of(info, ended)
+            reward = np.where(self.lost, 0.0, self._price(self.factors, self._who))
             self._paid, self._steps = self._paid + float(reward.sum()), self._steps + int((~self.lost).sum())
             paid = (reward / self._unit(reward)).astype(np.float32)
             infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
@@ -198,6 +201,15 @@ def stable_class() -> type:
             self._spread += float(value.var()) * value.size + shift**2 * self._count * value.size / count
             self._mean += shift * value.size / count
             self._count = count
+
+        def warn(self) -> None:
+            """Say how many episodes became unstable, if any did."""
+            if self.lost_count:
+                warnings.warn(
+                    f"{self.lost_count} training episodes became unstable: they were ended there, and the step was not "
+                    "learned from.",
+                    stacklevel=3,
+                )
 
         def close(self) -> None:
             self._env.close()

@@ -51,8 +51,31 @@ def random_policy(world: World) -> RandomPolicy:
     return RandomPolicy(torch.as_tensor(space.low), torch.as_tensor(space.high))
 
 
+def named(world: World) -> str:
+    """The id of a world; empty where it is a function."""
+    return world if isinstance(world, str) else ""
+
+
+def check_home(policy: Any, world: World) -> None:
+    """Refuse a policy that was trained in another world, which may have observations and actions of the same size.
+
+    Raises:
+        ValueError: it was.
+    """
+    home = getattr(policy, "world", "")
+    if home and named(world) and home != named(world):
+        raise ValueError(
+            f"the policy was trained in {home} and is to act in {world}; load one of this world."
+        )
+
+
 def episodes_of(world: World, policy: Policy, count: int, *, seed: Seed, longest: int) -> Segments:
-    """Episodes from reset to end, all at once; equal seeds give equal first states."""
+    """Episodes from reset to end, all at once; equal seeds give equal first states.
+
+    Raises:
+        ValueError: the policy was trained in another world.
+    """
+    check_home(policy, world)
     streams = Streams.of(seed)
     env = made(world, count)
     generator = np.random.default_rng(streams.number("act"))

@@ -34,16 +34,28 @@ def best_of(
     discount: float,
     who: int = 0,
     told: Float[Tensor, " Q"] | None = None,
+    *,
+    known: int | None = None,
 ) -> Shown:
-    """The better episodes: `seen` holds the same first states under different policies."""
+    """The better episodes: `seen` holds the same first states under different policies.
+
+    With `known`, the first so many are how things are done so far. Where another way was found to be clearly better,
+    only such episodes are shown: the middle between an old way and a new one may be worse than both.
+    """
     longest = max(s.factors.shape[1] for s in seen)
     factors = torch.stack([_padded(s.factors, longest) for s in seen])  # (P, E, T, F)
     mask = torch.stack([_padded(_mask(s)[..., None], longest)[..., 0] for s in seen])
     flat = factors.flatten(0, 2).numpy()
     reward = torch.as_tensor(price(flat, np.full(len(flat), who))).reshape(mask.shape) * mask
     steps = torch.arange(longest, dtype=reward.dtype)
-    best = (reward * discount**steps).sum(2).argmax(0)
-    pick = lambda x: x[best, torch.arange(len(best))]
+    worth = (reward * discount**steps).sum(2)
+    best = worth.argmax(0)
+    first = torch.arange(len(best))
+    if known is not None:
+        gain = worth.amax(0) - worth[:known].amax(0)
+        clear = gain.quantile(0.95) / 2
+        first = first[gain >= clear] if float(clear) > 0 else first
+    pick = lambda x: x[best[first], first]
     reward, mask = pick(reward), pick(mask)
     # A time limit is not an end: what the last step paid is taken to go on.
     on = 1 / (1 - discount) if discount < 1 else 0.0

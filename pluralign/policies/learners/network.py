@@ -26,6 +26,7 @@ class NetworkPolicy:
         centre, scale: (O,) an observation x is read as (x - centre) / scale.
         low, high: (A,) the range of each number of an action; empty where actions are counted.
         taste: (Q,) what the network is told about whom it serves, after the observation; None if nothing.
+        world: the id of the one it was trained in; empty where that is not known.
     """
 
     state: Mapping[str, Tensor]
@@ -35,6 +36,7 @@ class NetworkPolicy:
     low: Float[Tensor, " A"]
     high: Float[Tensor, " A"]
     taste: Float[Tensor, " Q"] | None = None
+    world: str = ""
 
     @property
     def width(self) -> int:

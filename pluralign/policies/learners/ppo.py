@@ -1,7 +1,6 @@
 """Proximal policy optimisation (Schulman et al. 2017) by Stable-Baselines3, paid by voices."""
 
 import dataclasses
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from pluralign.policies.learners.batch import Price, World, buffer_class, made, 
 from pluralign.policies.learners.episodes import (
     RandomPolicy,
     episodes_of,
+    named,
     one_thread,
     quiet_globals,
     random_policy,
@@ -24,6 +24,7 @@ from pluralign.policies.learners.episodes import (
 )
 from pluralign.policies.learners.imitation import Shown, best_of, imitate, joined
 from pluralign.policies.learners.network import NetworkPolicy, PersonalNetwork
+from pluralign.policies.learners.straying import Straying
 from pluralign.population.voices import Voices
 from pluralign.rewards.transforms import Gauge
 from pluralign.streams import Seed, Streams
@@ -49,6 +50,8 @@ class PPO:
             of the method.
         noise: standard deviation of the first actions, in their own unit. noise_again: the same when going on.
         imitation: updates of the network before training goes on.
+        strays: times that episodes of known policies are played again, each led astray by random actions for a while,
+            and imitated where that was better: gradients find no way round what stands in the way.
         episodes: for `returns`. longest: steps of an episode at most.
         watch: told after each batch of steps how many were made since the last and what a step was paid on average.
     """
@@ -70,6 +73,7 @@ class PPO:
     noise: float = 1.0
     noise_again: float = 0.4
     imitation: int = 1000
+    strays: int = 0
     episodes: int = 256
     longest: int = 1000
     watch: Callable[[int, float], Any] | None = dataclasses.field(default=None, compare=False, repr=False)
@@ -102,12 +106,22 @@ class PPO:
             return self._train(price, np.zeros((1, 0)), self.steps, streams, None, progress)[1]
         look = lambda policy: self.rollout(policy, self.episodes, seed=streams.number("shown"))
         seen = [look(policy) for policy in known]
-        shown = best_of(seen, price, self.discount)
+        seen += self._strayed(known, seen[0].factors.shape[1], streams)
+        shown = best_of(seen, price, self.discount, known=len(known))
         both = self._train(price, np.zeros((1, 0)), self.again, streams, shown, progress)
         # Never worse than where it began: training that goes on may also lose what was there.
         found = (*reversed(both), *(policy for policy in known if isinstance(policy, NetworkPolicy)))
         gain = [float(discounted(voices, look(policy), self.discount).mean(0) @ weight) for policy in found]
         return found[int(np.argmax(gain))]
+
+    def _strayed(self, known: tuple[Policy, ...], steps: int, streams: Streams) -> list[Segments]:
+        """Episodes from the first states of those shown, by turns of the known policies, led astray."""
+        random, found = self.random(), []
+        for turn in range(self.strays):
+            rng = np.random.default_rng(streams.number("stray", turn))
+            policy = Straying(known[turn % len(known)], random, steps, rng)
+            found.append(self.rollout(policy, self.episodes, seed=streams.number("shown")))
+        return found
 
     def random(self) -> "RandomPolicy":
         """Uniformly random actions."""
@@ -241,17 +255,12 @@ class PPO:
                 after = _state(trainer)
         finally:
             env.close()
-        if paid.lost_count:
-            warnings.warn(
-                f"{paid.lost_count} training episodes became unstable: they were ended there, and the step was not "
-                "learned from.",
-                stacklevel=2,
-            )
+        paid.warn()
         counted = hasattr(space, "n")
         low = torch.zeros(0) if counted else torch.as_tensor(space.low)
         high = torch.zeros(0) if counted else torch.as_tensor(space.high)
         told = torch.zeros(tastes.shape[1]) if tastes.shape[1] else None
-        first = NetworkPolicy(before, self.hidden, centre, scale, low, high, told)
+        first = NetworkPolicy(before, self.hidden, centre, scale, low, high, told, named(self.world))
         return first, dataclasses.replace(first, state=after)
 
     def _scales(self, env: Any) -> tuple[Tensor, Tensor]:

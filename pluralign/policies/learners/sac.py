@@ -16,11 +16,13 @@ from pluralign.policies.learners.batch import Price, World, made, stable_class
 from pluralign.policies.learners.episodes import (
     RandomPolicy,
     episodes_of,
+    named,
     one_thread,
     quiet_globals,
     random_policy,
     reading,
 )
+from pluralign.policies.learners.memory import Memory, paid, replay_class, running
 from pluralign.policies.learners.network import PersonalNetwork
 from pluralign.population.voices import Voices
 from pluralign.rewards.transforms import Gauge
@@ -32,13 +34,14 @@ from pluralign.utility import Worth
 class SAC:
     """Learns off policy from a memory of all steps: few steps of the simulator, many updates, so slow on a CPU.
 
-    Actions must be numbers. Training always begins from a random network; `start` is not used.
+    Actions must be numbers. Training always begins from a random network; `start` is not used. With a `memory` it begins
+    with all that was seen in earlier searches, paid by the tastes of today.
 
     Attributes:
         world, discount, hidden, learning_rate, episodes, longest: as in `PPO`.
         steps: of the simulator for one `improve`; personal: for `personalise`.
         copies: of the world that are stepped together. updates: after each step of all copies.
-        warmup: steps of random actions first. batch, blend: of the updates, and of the critics' slow copies.
+        warmup: steps of random actions first, where nothing is remembered. batch, blend: of the updates, and of the critics' slow copies.
     """
 
     world: World
@@ -54,6 +57,7 @@ class SAC:
     blend: float = 0.01
     episodes: int = 256
     longest: int = 1000
+    memory: Memory | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def improve(
         self,
@@ -129,38 +133,57 @@ class SAC:
             if hasattr(space, "n"):
                 raise ValueError("SAC needs actions that are numbers, this world counts them; use PPO.")
             centre, scale = reading(self._typical())
-            paid = stable_class()(
+            old = None if self.memory is None else self.memory.seen
+            rng = np.random.default_rng(streams.number("who is served"))
+            known, worth = np.zeros(0), np.zeros((0, self.copies))
+            if old is not None:
+                if old.cut.shape[1] != self.copies or old.read.shape[2] != len(centre):
+                    raise ValueError(
+                        f"the memory is of {old.cut.shape[1]} copies that observe {old.read.shape[2]} numbers, this world "
+                        f"has {self.copies} and {len(centre)}; give each learner its own Memory()."
+                    )
+                who = rng.integers(len(tastes), size=old.cut.shape)
+                worth = paid(old, price, who)
+                known = running(old, worth, self.discount)
+            copies = stable_class()(
                 env,
                 price,
                 centre=centre.numpy(),
                 scale=scale.numpy(),
                 tastes=tastes,
                 discount=self.discount,
-                rng=np.random.default_rng(streams.number("who is served")),
+                rng=rng,
                 seed=streams.number("train") % 2**31,
-                known=np.zeros(0),
+                known=known,
             )
             trainer: Any = StableSAC(
                 "MlpPolicy",
-                paid,
+                copies,
                 learning_rate=self.learning_rate,
-                buffer_size=max(steps, 1),
-                learning_starts=self.warmup,
+                buffer_size=(-(-max(steps, 1) // self.copies) + len(worth)) * self.copies,
+                learning_starts=self.warmup if old is None else 0,
                 batch_size=self.batch,
                 tau=self.blend,
                 gamma=self.discount,
                 train_freq=1,
                 gradient_steps=self.updates,
                 policy_kwargs={"net_arch": list(self.hidden)},
+                replay_buffer_class=replay_class(),
                 seed=streams.number("stable baselines") % 2**31,
                 device="cpu",
             )
+            trainer.replay_buffer.paid = copies
+            if old is not None:
+                trainer.replay_buffer.recall(old, worth, tastes, who, copies.unit)
             trainer.learn(steps, callback=Tell())
+            if self.memory is not None:
+                self.memory.add(trainer.replay_buffer.seen(len(centre)))
             state = {k: v.detach().clone() for k, v in trainer.actor.state_dict().items()}
         finally:
             env.close()
+        copies.warn()
         names = [*(f"latent_pi.{2 * k}" for k in range(len(self.hidden))), "mu"]
         layers = tuple((state[f"{name}.weight"], state[f"{name}.bias"]) for name in names)
         low, high = torch.as_tensor(space.low), torch.as_tensor(space.high)
-        actor = Actor(layers, centre, scale, low, high)
+        actor = Actor(layers, centre, scale, low, high, world=named(self.world))
         return dataclasses.replace(actor, taste=torch.zeros(tastes.shape[1])) if tastes.shape[1] else actor
