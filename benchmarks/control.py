@@ -34,7 +34,7 @@ from vpl_maze import vpl
 
 from pluralign.lab.beds import BEDS, bed
 from pluralign.lab.experiment import Experiment
-from pluralign.lab.experiment_report import against_own, camp_mean, estimate, over_people, read, regrets
+from pluralign.lab.experiment_report import against_own, camp_mean, estimate, over_people, read
 from pluralign.metrics import Estimate
 from pluralign.policies import Constrained, Tabular
 from pluralign.policies.game import best_mix
@@ -57,35 +57,44 @@ def numbers(value: Any) -> dict[str, float | None]:
     return {"value": value.value, "standard_error": error if math.isfinite(error) else None, "n": value.n}
 
 
-def of_camps(regret: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
-    """(G,) what each camp gets, 1 its own best."""
-    return torch.stack([1 - regret[group == g].nanmean() for g in group.unique()])
+DRAWN = 400  # times that the people of every camp and seed are drawn again
 
 
-def worst_camp(told: dict[str, Any], welfare: str) -> dict[str, float]:
+def worst_camp(told: dict[str, Any], welfare: str) -> dict[str, Any]:
     """What the worst camp has under the lottery and could have had, 1 its own best; mean over seeds.
 
     "by truth" is what it could have had from the policies in the lottery, had the camps' tastes been known when their
-    chances were chosen: what is lost beyond is lost to what answers did not tell.
+    chances were chosen: what is lost beyond is lost to what answers did not tell. The interval of the ratio draws the
+    people of every camp and seed again.
     """
-    got, best, told_truth = [], [], []
-    for seed, judged in enumerate(told["judged"]):
-        group = torch.tensor(judged["group"])
+    seeds = []
+    for judged in told["judged"]:
         rows = {
-            name: row for name, row in judged["regret"].items() if name not in ("personalised", "own voice")
+            name: torch.tensor([np.nan if x is None else x for x in row]).double()
+            for name, row in judged["regret"].items()
+            if name not in ("personalised", "own voice")
         }
-        plain = [torch.tensor([np.nan if x is None else x for x in row]).double() for row in rows.values()]
-        matrix = torch.stack([of_camps(row, group) for row in plain])
-        best.append(best_mix(matrix).value)
         parts = [n for n, name in enumerate(rows) if name == welfare or name.startswith(f"{welfare}, part")]
-        told_truth.append(best_mix(matrix[parts]).value)
-        got.append(float(of_camps(regrets(told, welfare)[seed], group).min()))
-    return {
-        "got": float(np.mean(got)),
-        "by truth": float(np.mean(told_truth)),
-        "best": float(np.mean(best)),
-        "ratio": float(np.mean(got) / np.mean(best)),
-    }
+        group = torch.tensor(judged["group"])
+        members = [(group == g).nonzero()[:, 0] for g in group.unique()]
+        seeds.append((1 - torch.stack(list(rows.values())), list(rows).index(welfare), parts, members))
+
+    def found(draw: Callable[[torch.Tensor], torch.Tensor]) -> tuple[float, float, float]:
+        got, truth, best = [], [], []
+        for gain, lottery, parts, members in seeds:
+            matrix = torch.stack([gain[:, draw(who)].nanmean(1) for who in members], 1)  # (P, camps)
+            got.append(float(matrix[lottery].min()))
+            truth.append(best_mix(matrix[parts]).value)
+            best.append(best_mix(matrix).value)
+        return float(np.mean(got)), float(np.mean(truth)), float(np.mean(best))
+
+    got, truth, best = found(lambda who: who)
+    luck = torch.Generator().manual_seed(0)
+    again = lambda who: who[torch.randint(len(who), (len(who),), generator=luck)]
+    drawn = [found(again) for _ in range(DRAWN)]
+    low, high = np.quantile([g / b for g, _, b in drawn], [0.025, 0.975])
+    ratio = {"ratio": got / best, "low": float(low), "high": float(high)}
+    return {"got": got, "by truth": truth, "best": best, **ratio}
 
 
 def worlds(world: str, seeds: int, training: float, **more: Any) -> dict[str, Any]:
