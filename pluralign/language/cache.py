@@ -179,10 +179,18 @@ def _fill(
             shutil.rmtree(half)  # the folder's texts have changed since
     if not half.exists():
         half.mkdir()
-        np.lib.format.open_memmap(half / "states.npy", "w+", np.float32, (len(names), body.width)).flush()
-        np.lib.format.open_memmap(half / "done.npy", "w+", bool, (len(names),)).flush()
-        _reserve(half / "states.npy")
-        _write(half / "cache.json", {"format": FORMAT, "facts": facts, "name": body.name, "texts": names})
+        try:
+            np.lib.format.open_memmap(half / "states.npy", "w+", np.float32, (len(names), body.width)).flush()
+            np.lib.format.open_memmap(half / "done.npy", "w+", bool, (len(names),)).flush()
+            _reserve(half / "states.npy")
+            _write(half / "cache.json", {"format": FORMAT, "facts": facts, "name": body.name, "texts": names})
+        except OSError as problem:
+            shutil.rmtree(half, ignore_errors=True)
+            size = 4 * len(names) * body.width / 1e6
+            raise DataError(
+                f"{half.parent} needs room for {size:,.1f} MB of hidden states and has none "
+                f"({problem.strerror or problem}); free some and encode again, nothing else was touched."
+            ) from problem
     try:
         states = np.load(half / "states.npy", mmap_mode="r+")
         done = np.load(half / "done.npy", mmap_mode="r+")

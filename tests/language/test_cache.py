@@ -114,6 +114,21 @@ def test_a_cache_of_another_kind_or_a_damaged_one_is_refused(data, body, tmp_pat
         cache.encode_folder(data, other)
 
 
+def test_a_full_disk_costs_nothing(data, body, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    before = sorted(path.name for path in data.iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(cache.os, "posix_fallocate", full, raising=False)
+        with pytest.raises(
+            DataError, match=r"needs room for 0.0 MB of hidden states .*No space left on device"
+        ):
+            cache.encode_folder(data, body)
+    assert sorted(path.name for path in data.iterdir()) == before
+    assert cache.encode_folder(data, body).fresh == 80
+
+
 def test_the_commands_from_a_file_to_a_fit(data, body, tmp_path, capsys):
     prefs = str(tmp_path / "prefs.jsonl")
     assert main(["import", prefs, "--out", str(tmp_path / "again")]) == 0
