@@ -278,7 +278,7 @@ def _chance() -> dict[str, Any]:
 
 
 def repeats(runs: int = 40) -> dict[str, Any]:
-    """Standard errors beside the spread of repeated runs, on simulated worlds: 5,000 steps by 100 walks, two wishes."""
+    """Standard errors beside the spread of repeated runs, on simulated worlds: 20,000 steps by 250 walks, two wishes."""
     import numpy as np
     import torch
 
@@ -292,9 +292,7 @@ def repeats(runs: int = 40) -> dict[str, Any]:
     for name in ("PointMaze", "Reacher"):
         found = []
         for seed in range(runs):
-            steps = Cover(steps=5000, walkers=100, waves=50, learned=0).sample(
-                f"pluralign/{name}-v0", seed=seed
-            )
+            steps = Cover(steps=20_000, waves=50, learned=0).sample(f"pluralign/{name}-v0", seed=seed)
             one, other = torch.eye(len(steps.names), dtype=torch.float64)[:2]
             found.append(starc(one, one + other, steps))
         value, error = (np.array([getattr(e, what) for e in found]) for what in ("value", "standard_error"))
