@@ -1,7 +1,7 @@
 """MaxMin against pooled where tastes are planted in texts: `python benchmarks/language.py welfare [--seeds 5]`.
 
 Seven of ten people like long and formal answers, three short and warm ones: about length they want the opposite. A small
-writer is taught the texts of the world, and then
+writer is taught the texts of the world, a wider model with random weights reads them for the beliefs, and then
 
 grpo       follows the reward of one pooled head, or of two learnt camps by multiplicative weights on their returns
 dpo        learns from the answers themselves, all alike, or by camps with the same weights
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 import pluralign
+from pluralign.language.backbone import wrapped
 from pluralign.language.belonging import belonging, heard
 from pluralign.language.candidates import Candidates, best_of_n_kl
 from pluralign.language.imitation import tiny_writer
@@ -24,7 +25,7 @@ from pluralign.language.joint import Joint
 from pluralign.language.online import Online
 from pluralign.language.robust import GroupRobust
 from pluralign.language.steering import steered
-from pluralign.language.tiny import measured, tiny_world
+from pluralign.language.tiny import measured, tiny_model, tiny_world
 from pluralign.language.yardstick import judged, served, worths, yardstick
 from pluralign.metrics.estimate import Estimate
 from pluralign.policies import MaxMin, Single
@@ -44,7 +45,8 @@ def one(seed: int) -> dict[str, Any]:
     about = world.data.slate[:, 0] // 8
     train = world.data.take(about < PROMPTS - APART)
     learn, apart = world.prompts[: PROMPTS - APART], world.prompts[PROMPTS - APART :]
-    body = writer.backbone("mean")
+    blank = tiny_model(len(writer.tokenizer), width=128, layers=1, seed=seed)
+    body = wrapped(blank, writer.tokenizer, "reader", pooling="mean")
     beliefs = {
         name: Joint("none").fit(model, body, train, world.prompt, world.answer, seed)
         for name, model in (("pooled", pluralign.Pooled()), ("maxmin", pluralign.Camps(groups=2, restarts=2)))

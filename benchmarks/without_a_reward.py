@@ -1,4 +1,4 @@
-"""Policies from answers alone on simulated worlds; run as `python benchmarks/theory.py direct [WORLD ...]`.
+"""Policies from answers alone on simulated worlds; run as `python benchmarks/theory.py direct`.
 
 Two camps want different goals. Their answers come from regret: what a segment lost against the camp's own best policy, played
 on from both of its ends, so that values are played rather than fitted. Everybody learns from the same 2,000 segments.
@@ -28,7 +28,8 @@ OFFLINE = {"sharpness": 10.0, "expectile": 0.8, "updates": 2000}
 
 def direct(*names: str) -> dict[str, Any]:
     """Share of what there is to gain over random actions, by seed; 1 is the camp's own policy, trained in the world."""
-    return {name: _world(name) for name in names or WORLDS}
+    bars = "cpl within a tenth of iql; both camps at .8 or more when told whom it serves, neither when not"
+    return {"bars": bars} | {name: _world(name) for name in names or WORLDS}
 
 
 def _world(name: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 planted      every planted population, every member, beside the Bayes ceiling of the same seed
 amortised    variational and in-context predictions beside Hamiltonian Monte Carlo on normal raters
 calibration  simulation-based calibration of the hierarchical model
+limit        what could be known at best of camps without noise, told who belongs where
 speed        camps, Bradley-Terry, low rank and variational training beside their anchors; cost by number of answers
 
 Each part writes benchmarks/results/populations-<part>.json. The planted bench is looked for in $PLURALIGN_SHARED, by
@@ -28,6 +29,7 @@ def main() -> None:
     import torch
     from amortised import amortised
     from calibration import calibration
+    from limit import limit
     from planted import HERE, RUNS, planted
     from speed import speed
 
@@ -46,6 +48,7 @@ def main() -> None:
         "planted": lambda: planted(given.seeds, pick(given.only), pick(given.members)),
         "amortised": lambda: amortised(given.seeds),
         "calibration": lambda: calibration(given.seeds),
+        "limit": lambda: limit(given.seeds),
         "speed": speed,
     }
     for name in given.parts or parts:

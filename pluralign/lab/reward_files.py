@@ -15,6 +15,7 @@ from pluralign.population import load
 from pluralign.population.voices import Voices
 from pluralign.rewards import known_voices
 from pluralign.saving import read
+from pluralign.utility.judged import JudgedWorth
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,9 @@ def _voices(folder: Path) -> list[Reward]:
                 f"{folder} holds no rewards; give a folder that `Belief.save` or `pluralign fit` wrote."
             )
         voices = read(folder, "voices", "save")
+    if isinstance(voices.worth, JudgedWorth) and len(voices.worth.reward) == 1:
+        # Camps that judge by different rules want one and the same.
+        voices = Voices(voices.worth, voices.z[:1], torch.ones(1, dtype=voices.weight.dtype))
     names = [folder.name] if len(voices) == 1 else [f"{folder.name} {name}" for name in voices.names]
     one = torch.ones(1, dtype=voices.weight.dtype)
     return [

@@ -240,7 +240,8 @@ def write_report(run: str | Path) -> Path:
         ()
         if found.exact
         else (
-            "Losses are estimated as if policies could weigh the sampled steps freely; no proof is made of samples.",
+            "Losses are estimated as if policies could weigh the sampled steps freely; no proof is made of samples. On finite "
+            "worlds drawn at random a change that the other reward approves lost .4 to 2 times what is said here.",
         )
     )
     report.verdict(headline, said, careful)

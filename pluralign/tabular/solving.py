@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pluralign.tabular.table import Table
 
 Progress = Callable[[int], Any]
+SETTLED = 200  # rounds of policy iteration; about ten are needed
 
 
 def expected(
@@ -112,40 +113,82 @@ def best_values(
     return value, reward + discount * transition @ value - value[:, None]
 
 
+def optimal(
+    transition: Float[Tensor, "S A S"],
+    reward: Float[Tensor, "S A"],
+    discount: float | int,
+    softness: float | int = 0.0,
+    real: Bool[Tensor, "S A"] | None = None,
+) -> tuple[Float[Tensor, " S"], Float[Tensor, "S A"]]:
+    """V(s) and Q(s, a) of the best policy, with exact first derivatives by `reward`; -inf for moves that are not real.
+
+    Policy iteration, which is Newton's method on Bellman's equation. By the envelope theorem the derivative of V is
+    the discounted number of times that the best policy makes each move, so one more solve differentiates it.
+
+    Args:
+        reward: expected utils of every move. discount: per step, in [0, 1).
+        softness: t, in utils: 0 takes the maximum over moves, else V(s) = t log sum_a exp(Q(s, a) / t) (Ziebart 2010).
+        real: which moves exist; a state without any is worth nothing. None: all.
+
+    Raises:
+        ValueError: `discount` is outside [0, 1), or `softness` is negative.
+    """
+    if not 0 <= discount < 1:
+        raise ValueError(f"`discount` must be in [0, 1), got {discount}; give 0.99, not a horizon.")
+    if softness < 0:
+        raise ValueError(f"`softness` must be 0 or more utils, got {softness}.")
+    real = torch.ones_like(reward, dtype=torch.bool) if real is None else real
+    fixed = torch.where(real, reward.detach(), -torch.inf)
+    eye = torch.eye(len(transition), dtype=transition.dtype)
+    chance = real.to(transition) / real.sum(1, keepdim=True).clamp_min(1)
+    last = torch.full((len(transition),), -torch.inf, dtype=transition.dtype)
+    for _ in range(SETTLED):
+        value = _worth(transition, chance, fixed, discount, softness, eye)
+        if softness > 0 and float((value - last).max()) <= 1e-13 * (1 + float(value.abs().max())):
+            break
+        last = value
+        q = fixed + discount * transition @ value
+        if softness > 0:
+            chance = torch.softmax(q / softness, 1).nan_to_num(0.0)
+        else:
+            # Only a gain beyond rounding counts, or two equal moves would take turns for ever.
+            here = (chance * q.nan_to_num(neginf=0.0)).sum(1, keepdim=True)
+            noise = 1e-12 * (1 + value.abs().max())
+            top = torch.nn.functional.one_hot(q.argmax(1), q.shape[1]).to(q) * real.any(1, keepdim=True)
+            pure = (chance.amax(1, keepdim=True) == 1) | ~real.any(1, keepdim=True)
+            keep = pure & (q.amax(1, keepdim=True) <= here + noise)
+            chance = torch.where(keep, chance, top)
+            if bool(keep.all()):
+                break
+    value = _worth(transition, chance, torch.where(real, reward, -torch.inf), discount, softness, eye)
+    return value, torch.where(real, reward, -torch.inf) + discount * transition @ value
+
+
+def _worth(
+    transition: Tensor, chance: Tensor, reward: Tensor, discount: float, softness: float, eye: Tensor
+) -> Tensor:
+    paid = (chance * torch.where(chance > 0, reward, 0.0)).sum(1) + softness * torch.special.entr(chance).sum(
+        1
+    )
+    step = torch.einsum("sa,saz->sz", chance, transition)
+    return torch.linalg.solve(eye - discount * step, paid)
+
+
 def soft_values(
     transition: Float[Tensor, "S A S"],
     reward: Float[Tensor, "S A"],
     discount: float | int,
     temperature: float | int,
-    *,
-    sweeps: int = 200,
 ) -> tuple[Float[Tensor, " S"], Float[Tensor, "S A"]]:
-    """V and Q of the best policy whose every action also pays `temperature` times its entropy.
+    """V and Q of the best policy whose every action also pays `temperature` times its entropy; `optimal`, softly.
 
-    V(s) = t log sum_a exp(Q(s, a) / t), a policy is softmax(Q / t). Gradients in `reward` are exact: they come from
-    the equation that holds at the solution (implicit differentiation), not from the steps that led there. Newton's
-    method, which is policy iteration with soft policies (Rust 1987; Haarnoja et al. 2017), settles in a few steps.
+    A policy is softmax(Q / t) (Haarnoja et al. 2017).
     """
     if not temperature > 0:
         raise ValueError(
             f"`temperature` must be positive, got {temperature}; without entropy take `best_values`."
         )
-    soft = lambda q: temperature * torch.logsumexp(q / temperature, -1)
-    value = torch.zeros(len(reward), dtype=reward.dtype)
-    with torch.no_grad():
-        for _ in range(sweeps):
-            q = reward + discount * transition @ value
-            gap = soft(q) - value
-            step = torch.einsum("sa,saz->sz", torch.softmax(q / temperature, -1), transition)
-            value = value + _solved(step, gap, discount)
-            if float(gap.abs().max()) <= 1e-13 * (1 + float(value.abs().max())):
-                break
-        else:
-            raise RuntimeError("soft values did not settle; raise `temperature` or scale the reward down.")
-    q = reward + discount * transition @ value
-    step = torch.einsum("sa,saz->sz", torch.softmax(q / temperature, -1), transition).detach()
-    value = value + _solved(step, soft(q) - value, discount)
-    return value, reward + discount * transition @ value
+    return optimal(transition, reward, discount, temperature)
 
 
 def regret(world: Any, reward: Float[Tensor, "S A"], chance: Float[Tensor, "S A"]) -> Float[Tensor, ""]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pluralign.data.comparisons import ABSENT, Comparisons
 from pluralign.data.options import Items, Options
+from pluralign.utility.ahead import Ahead
 from pluralign.utility.moves import Moves, Walks, best_of_policies, optimal_values, successor_features
 
 STATISTICS = ("reward", "end", "start", "advantage")
@@ -34,7 +35,8 @@ class Judged:
 
     Attributes:
         rules: names of RULES, one for every column in turn; empty: three free coefficients for each column.
-        moves: the world; None: the moves that the segments show, each state that they never leave being an end.
+        moves: the world; None: the moves that the segments show, each state that they never leave being an end, or,
+            where states are not one whole number each, values learned from the steps (`Ahead`).
         discount: of the values, per step, in [0, 1). fade: f, weight of step t to the person.
         softness: of the maximum in V, in utils; 0 is the maximum.
         policies: 0, or among how many random rewards' best policies V is sought, instead of the best of all.
@@ -46,7 +48,7 @@ class Judged:
     """
 
     rules: tuple[str, ...] = ()
-    moves: Moves | None = None
+    moves: Moves | Ahead | None = None
     discount: float = 0.99
     fade: float = 1.0
     softness: float = 0.0
@@ -70,7 +72,7 @@ class Judged:
             ValueError: the options are no segments through numbered states.
         """
         shown = data.options.take(torch.unique(data.slate[data.slate != ABSENT]))
-        moves = Moves.counted(shown) if self.moves is None else self.moves
+        moves = seen_moves(shown, self.discount) if self.moves is None else self.moves
         width = 1 if width is None else width
         rows = shown.pool(shown.rows.double(), self.fade)
         spread = (rows - rows.mean(0)).square().mean(0).sqrt()
@@ -86,8 +88,9 @@ class Judged:
             near = torch.tensor([[1.0, -2, -2], [-2, 1, -2], [0, 0, 0]], dtype=torch.float64)
             sign = near[torch.arange(width) % 3]
             sign = sign + 0.2 * torch.randn(width, 3, generator=generator, dtype=torch.float64)
-        around = torch.zeros(0, len(moves.real), len(scale), dtype=torch.float64)
-        if self.policies:
+        states = len(moves.real) if isinstance(moves, Moves) else 0
+        around = torch.zeros(0, states, len(scale), dtype=torch.float64)
+        if self.policies and isinstance(moves, Moves):
             some = torch.randn(self.policies, len(scale), generator=generator, dtype=torch.float64) * scale
             around = successor_features(moves, some, self.discount)
         return JudgedWorth(self, moves, reward, sign, scale, around)
@@ -106,7 +109,7 @@ class JudgedWorth:
     """
 
     settings: Judged
-    moves: Moves
+    moves: Moves | Ahead
     reward: Float[Tensor, "H F"]
     judgement: Float[Tensor, "G J"]
     scale: Float[Tensor, " F"]
@@ -172,7 +175,7 @@ class JudgedWorth:
 
 def statistics(
     options: Options,
-    moves: Moves,
+    moves: Moves | Ahead,
     reward: Float[Tensor, " F"],
     settings: Judged,
     around: Float[Tensor, "L S F"] | None = None,
@@ -194,6 +197,15 @@ def statistics(
     none = torch.zeros_like(total)
     if not bool(counted[1:].any()):
         return torch.stack([total, none, none, none], 1)
+    if isinstance(moves, Ahead):
+        if needed is not None and bool(counted[3]):
+            raise ValueError(
+                "stochastic regret needs numbered states, to tell a step from its luck; where states are numbers on a "
+                "scale judge by 'regret'."
+            )
+        start, end = moves.ends(options, reward)
+        steps = options.pool(torch.ones_like(options.rows[..., :1]), 1.0)[:, 0].double()
+        return torch.stack([total, end * settings.fade**steps, start, none], 1)
     walk = Walks.of(options)
     paid = moves.factors @ reward
     if around is not None and len(around):
@@ -217,11 +229,21 @@ def statistics(
     return torch.stack([total, end, start, options.pool(gap[..., None], settings.fade)[:, 0]], 1)
 
 
+def seen_moves(options: Options, discount: float) -> Moves | Ahead:
+    """What segments tell of their world: moves between states that are numbered, values of states that are measured."""
+    seen = getattr(options, "observation", None)
+    if seen is not None and (seen.shape[-1] != 1 or bool((seen != seen.round()).any())):
+        return Ahead.of(options, discount)
+    return Moves.counted(options)
+
+
 def judged_items(
-    options: Options, reward: Float[Tensor, " F"], settings: Judged, moves: Moves | None = None
+    options: Options, reward: Float[Tensor, " F"], settings: Judged, moves: Moves | Ahead | None = None
 ) -> Items:
     """Segments by their four statistics under a known reward: any population then learns how much each counts to whom."""
-    found = statistics(options, Moves.counted(options) if moves is None else moves, reward.double(), settings)
+    found = statistics(
+        options, seen_moves(options, settings.discount) if moves is None else moves, reward.double(), settings
+    )
     return Items(found, getattr(options, "ids", None), STATISTICS)
 
 

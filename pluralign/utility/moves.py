@@ -7,8 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pluralign.data.options import Options, Segments
-
-SETTLED = 200  # rounds of policy iteration; about ten are needed
+from pluralign.tabular.solving import optimal
 
 
 @dataclass(frozen=True)
@@ -163,57 +162,8 @@ class Walks:
 def optimal_values(
     moves: Moves, reward: Float[Tensor, "S A"], discount: float, softness: float = 0.0
 ) -> tuple[Float[Tensor, " S"], Float[Tensor, "S A"]]:
-    """V(s) and Q(s, a) of the best policy, with exact first derivatives by `reward`; -inf for moves that are not real.
-
-    Policy iteration, which is Newton's method on Bellman's equation. By the envelope theorem the derivative of V is
-    the discounted number of times that the best policy makes each move, so one more solve differentiates it.
-
-    Args:
-        reward: expected utils of every move. discount: per step, in [0, 1).
-        softness: t, in utils: 0 takes the maximum over moves, else V(s) = t log sum_a exp(Q(s, a) / t) (Ziebart 2010).
-
-    Raises:
-        ValueError: `discount` is outside [0, 1), or `softness` is negative.
-    """
-    if not 0 <= discount < 1:
-        raise ValueError(f"`discount` must be in [0, 1), got {discount}; give 0.99, not a horizon.")
-    if softness < 0:
-        raise ValueError(f"`softness` must be 0 or more utils, got {softness}.")
-    transition, real = moves.transition, moves.real
-    fixed = torch.where(real, reward.detach(), -torch.inf)
-    eye = torch.eye(len(transition), dtype=transition.dtype)
-    chance = real.to(transition) / real.sum(1, keepdim=True).clamp_min(1)
-    last = torch.full((len(transition),), -torch.inf, dtype=transition.dtype)
-    for _ in range(SETTLED):
-        value = _worth(transition, chance, fixed, discount, softness, eye)
-        if softness > 0 and float((value - last).max()) <= 1e-13 * (1 + float(value.abs().max())):
-            break
-        last = value
-        q = fixed + discount * transition @ value
-        if softness > 0:
-            chance = torch.softmax(q / softness, 1).nan_to_num(0.0)
-        else:
-            # Only a gain beyond rounding counts, or two equal moves would take turns for ever.
-            here = (chance * q.nan_to_num(neginf=0.0)).sum(1, keepdim=True)
-            noise = 1e-12 * (1 + value.abs().max())
-            top = torch.nn.functional.one_hot(q.argmax(1), q.shape[1]).to(q) * real.any(1, keepdim=True)
-            pure = (chance.amax(1, keepdim=True) == 1) | ~real.any(1, keepdim=True)
-            keep = pure & (q.amax(1, keepdim=True) <= here + noise)
-            chance = torch.where(keep, chance, top)
-            if bool(keep.all()):
-                break
-    value = _worth(transition, chance, torch.where(real, reward, -torch.inf), discount, softness, eye)
-    return value, torch.where(real, reward, -torch.inf) + discount * transition @ value
-
-
-def _worth(
-    transition: Tensor, chance: Tensor, reward: Tensor, discount: float, softness: float, eye: Tensor
-) -> Tensor:
-    paid = (chance * torch.where(chance > 0, reward, 0.0)).sum(1) + softness * torch.special.entr(chance).sum(
-        1
-    )
-    step = torch.einsum("sa,saz->sz", chance, transition)
-    return torch.linalg.solve(eye - discount * step, paid)
+    """V(s) and Q(s, a) of the best policy, as `tabular.solving.optimal`; -inf for moves that are not real."""
+    return optimal(moves.transition, reward, discount, softness, moves.real)
 
 
 def successor_features(moves: Moves, weight: Float[Tensor, "K F"], discount: float) -> Float[Tensor, "L S F"]:

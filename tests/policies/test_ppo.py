@@ -219,3 +219,10 @@ def test_a_policy_from_another_world_is_refused(tmp_path):
         ValueError, match="was trained in pluralign/PointMaze-v0 and is to act in pluralign/SharedSafety-v0"
     ):
         safety.rollout(policy, 2)
+
+
+def test_a_world_that_nobody_registered_is_one_sentence():
+    with pytest.raises(
+        ValueError, match=r"registered as 'pluralign/Moon-v0'; import the package .* `import pluralign_envs`"
+    ):
+        PPO("pluralign/Moon-v0").random()

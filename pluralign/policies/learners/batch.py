@@ -21,7 +21,13 @@ def made(world: World, copies: int) -> Any:
     if not isinstance(world, str):
         env = world(copies)
     else:
-        spec = gymnasium.spec(world)
+        try:
+            spec = gymnasium.spec(world)
+        except gymnasium.error.UnregisteredEnv:
+            raise ValueError(
+                f"no environment is registered as {world!r}; import the package that brings it first, for the worlds of "
+                "pluralign `import pluralign_envs`."
+            ) from None
         if spec.vector_entry_point is not None:
             env = gymnasium.make_vec(world, num_envs=copies, vectorization_mode="vector_entry_point")
         else:
