@@ -83,8 +83,18 @@ class Draws:
 
 
 def joined(known: Draws, new: Draws) -> Draws:
-    """The raters of `known`, then those of `new`; both must have the same number of draws."""
+    """The raters of `known`, then those of `new`; where one has fewer draws, its first are repeated with no weight."""
+    most = max(len(known.z), len(new.z))
+    known, new = _filled(known, most), _filled(new, most)
     weight = torch.cat([known.weight, new.weight], 1)
     if known.shared and new.shared and torch.equal(known.z[:, 0], new.z[:, 0]):
         return Draws.atoms(known.z[:, 0], weight)
     return Draws(torch.cat([known.z, new.z], 1), weight)
+
+
+def _filled(draws: Draws, most: int) -> Draws:
+    lack = most - len(draws.z)
+    if not lack:
+        return draws
+    none = torch.zeros(lack, draws.raters).to(draws.weight)
+    return Draws(torch.cat([draws.z, draws.z[:1].expand(lack, -1, -1)]), torch.cat([draws.weight, none]))

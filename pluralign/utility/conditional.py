@@ -51,8 +51,10 @@ def only_shown(data: Comparisons, worth) -> Comparisons:
 
     Options that are known by their number alone stay as they are.
     """
-    if data.slate.numel() >= len(data.options) or (
-        data.options.ids is None and getattr(worth, "vocabulary", None) is not None
+    if (
+        not len(data)
+        or data.slate.numel() >= len(data.options)
+        or (data.options.ids is None and getattr(worth, "vocabulary", None) is not None)
     ):
         return data
     met, place = torch.unique(data.slate.clamp_min(0), return_inverse=True)

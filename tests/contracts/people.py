@@ -18,7 +18,7 @@ FIXED = {
     "per_rater": {"ridge": 1.0},
     "camps": {"groups": 2, "ridge": 1.0, "restarts": 3},
     "prototypes": {"prototypes": 2, "ridge": 1.0, "concentration": 1.0, "draws": 64},
-    "low_rank": {"rank": 2, "ridge": 1.0, "temper": 1.0, "draws": 16},
+    "low_rank": {"rank": 2, "method": "normal", "rounds": 2, "ridge": 1.0, "temper": 1.0, "draws": 16},
     "hierarchical": {"method": "normal", "draws": 16, "rounds": 30, "rank": 2, "ridge": 3.0, "temper": 1.0},
     "trust": {"ridge": 1.0},
     "drifting": {"draws": 16, "rounds": 30, "temper": 1.0, "modes": 1},
