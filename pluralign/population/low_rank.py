@@ -53,7 +53,8 @@ class LowRank:
         rank: number of directions (of corners, for "simplex"); "auto" chooses by held-out likelihood, none
             being one of the choices.
         weights: "free" (normal) or "simplex" (shares of corners, Dirichlet).
-        utility, rule: as in Pooled.
+        utility, rule: as in Pooled; of texts, directions are sought in what people said of each more than in what describes
+            them: the spreads by which the crowd is best told (`Linear`) hide how raters differ.
         ridge: 1 / variance of the numbers in the directions; "auto" chooses by held-out likelihood.
         method: for free weights. "normal": their covariance is fitted, and a rater is described by draws. "ridge":
             their variances are those of the start, a rater is described by the most probable taste alone, and newcomers
@@ -71,7 +72,7 @@ class LowRank:
 
     rank: int | str = "auto"
     weights: str = "free"
-    utility: Utility = field(default_factory=Linear)
+    utility: Utility = field(default_factory=lambda: Linear(described=0.3, style=False))
     rule: ChoiceRule = field(default_factory=Luce)
     ridge: float | str = "auto"
     method: str = "auto"
