@@ -18,8 +18,9 @@ from pluralign.lab.episodes import read_minari
 from pluralign.lab.fitting import _training
 from pluralign.lab.leaderboard import fingerprint
 from pluralign.lab.naming import model_named, official
-from pluralign.lab.report import Report, code, folded, pairs, table
+from pluralign.lab.report import Report, pairs, table
 from pluralign.lab.run import Run, read_config
+from pluralign.lab.what_ran import settings_and_versions
 from pluralign.policies.direct import TRAINERS, Direct, Served, trainer
 from pluralign.policies.learner import Policy
 from pluralign.policies.learners.cloning import BC
@@ -256,10 +257,6 @@ def write_report(run: str | Path) -> Path:
         )
     report.section(
         "What was run",
-        folded(
-            "Settings and versions",
-            code(json.dumps(config, indent=1)),
-            code((run / "versions.txt").read_text("utf-8")),
-        ),
+        settings_and_versions(run),
     )
     return report.write(run / "report.html")
