@@ -72,14 +72,19 @@ class WithCovariates:
         if self.use is False or missing:
             if self.use is True:
                 raise ValueError(missing)
-            return self._alone(data, seed, held, {"use": False, "covariates": missing or "not asked for"})
+            return self._alone(
+                data, seed, held, {"use": False, "covariates": f"left out, {missing or 'as asked'}"}
+            )
         first = _columns(utility, rule, data, streams)
         ridges = RIDGES if self.covariate_ridge == "auto" else (float(self.covariate_ridge),)
         found = shifts(some(data, streams.below("some"), MOST), first, rule, streams.below("folds"), ridges)
         notes: dict[str, Any] = {"covariate_gain": found.gain, "covariate_error": found.error}
         if self.use == "auto" and found.gain <= SURE * found.error:
             return self._alone(
-                data, seed, held, {**notes, "use": False, "covariates": "tell nothing of strangers"}
+                data,
+                seed,
+                held,
+                {**notes, "use": False, "covariates": "left out, they tell nothing of strangers"},
             )
         shift = found.shift[-1]
         by_fold = torch.stack([added(data, first, one) for one in found.shift])  # (FOLDS + 1, M, K)
@@ -96,7 +101,7 @@ class WithCovariates:
         """What stands in the way of covariates, in a sentence; nothing where nothing does."""
         people = int((data.counts > 0).sum())
         if data.covariates is None or not data.covariates.shape[1]:
-            return "the raters have no covariates; read the answers with `covariates=`."
+            return "the raters have none; read the answers with `covariates=`."
         if people < FEWEST:
             return f"covariates need answers of at least {FEWEST} raters, got {people}; with fewer they are names."
         if not isinstance(utility, Linear):

@@ -133,7 +133,7 @@ def test_what_was_chosen_is_kept_when_fitted_again():
 def test_bad_requests_are_one_sentence():
     data = crowd(raters=20)
     bare = dataclasses.replace(data, covariates=None)
-    with pytest.raises(ValueError, match="no covariates"):
+    with pytest.raises(ValueError, match="the raters have none"):
         WithCovariates(QUICK, use=True).fit(bare)
     with pytest.raises(ValueError, match="linear utility"):
         WithCovariates(Pooled(utility=MLP()), use=True).fit(data)
