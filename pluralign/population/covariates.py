@@ -71,7 +71,7 @@ class WithCovariates:
         missing = self._missing(data, utility)
         if self.use is False or missing:
             if self.use is True:
-                raise ValueError(missing)
+                raise ValueError(f"covariates: {missing}.")
             return self._alone(
                 data, seed, held, {"use": False, "covariates": f"left out, {missing or 'as asked'}"}
             )
@@ -101,11 +101,11 @@ class WithCovariates:
         """What stands in the way of covariates, in a sentence; nothing where nothing does."""
         people = int((data.counts > 0).sum())
         if data.covariates is None or not data.covariates.shape[1]:
-            return "the raters have none; read the answers with `covariates=`."
+            return "the raters have none; read the answers with `covariates=`"
         if people < FEWEST:
-            return f"covariates need answers of at least {FEWEST} raters, got {people}; with fewer they are names."
+            return f"answers of at least {FEWEST} raters are needed, got {people}"
         if not isinstance(utility, Linear):
-            return f"covariates need a linear utility, got {type(utility).__name__}; use another population."
+            return f"the utility must be linear, got {type(utility).__name__}; use another population"
         return ""
 
     def _alone(

@@ -135,7 +135,7 @@ def test_bad_requests_are_one_sentence():
     bare = dataclasses.replace(data, covariates=None)
     with pytest.raises(ValueError, match="the raters have none"):
         WithCovariates(QUICK, use=True).fit(bare)
-    with pytest.raises(ValueError, match="linear utility"):
+    with pytest.raises(ValueError, match="utility must be linear, got MLP"):
         WithCovariates(Pooled(utility=MLP()), use=True).fit(data)
     with pytest.raises(ValueError, match="at least 10 raters"):
         WithCovariates(QUICK, use=True).fit(crowd(raters=5))
