@@ -27,7 +27,8 @@ from pluralign.lab.naming import model_named
 from pluralign.lab.run import Run, Stage, write_text
 from pluralign.lab.serving import EACH, Taught, episodes_lost, factor_returns, regret, served
 from pluralign.lab.shown import Shown, collect, signed
-from pluralign.metrics import Estimate, bootstrap, iqm, log_loss, macro, worst_decile
+from pluralign.metrics import Estimate, bootstrap, log_loss, macro, worst_decile
+from pluralign.metrics.social import middle
 from pluralign.policies import Lottery, Personalised, Policy, Single, load_policy
 from pluralign.policies.learners.ppo import PPO
 from pluralign.policies.registry import optimiser
@@ -43,6 +44,10 @@ from pluralign.streams import Streams
 JUDGED = 20  # answers of everybody, to judge predictions by
 BRIEF = 0.25  # of the usual training, for what people are shown
 FEW = 4  # policies that stand for people without camps
+SUMMARIES: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "interquartile mean": middle,
+    "worst decile": partial(worst_decile, worst="high"),
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Experiment:
         share: of the people in the first of two camps, for "two-camps"; half by default.
         training: steps of every policy, as a part of what the world usually gets.
         episodes: by which a policy is judged.
-        seeds: independent repetitions, 3 by default and 1 in a quick run; from 3 on, intervals are over seeds.
+        seeds: independent repetitions, 3 by default and 1 in a quick run; with one, intervals are over people alone.
         seed: the first one.
         quick: train policies for two fifths of the steps: a first look.
         films: show policies side by side in the report, where pictures can be rendered.
@@ -436,14 +441,26 @@ def _judge(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[str,
     group = None if people.group is None else people.group.tolist()
     for name in ("pooled", settings.welfare, "personalised"):
         _note(stage, name, regrets[name], people.group, seed)
+    against = None
+    if people.group is not None:
+        own_camp = _own_camp(returns, people.group)
+        against = regret(returns["personalised"], random, own_camp).tolist()
     return {
         "regret": {name: value.tolist() for name, value in regrets.items()},
+        "against own camp": against,
         "group": group,
         "taste": (taste * shown.scale).tolist(),
         "voices": (_linear(voices, taste.shape[1]) * shown.scale).tolist(),
         "lost": lost,
         "scale": shown.scale.tolist(),
     }
+
+
+def _own_camp(returns: Mapping[str, Tensor], group: Int[Tensor, " R"]) -> Float[Tensor, "R E"]:
+    """(R, E) what everybody gets from the policy that was trained for their own true camp alone."""
+    place = torch.searchsorted(group.unique(), group)  # nothing was trained for a camp with nobody in it
+    each = torch.stack([returns[f"camp {g}"] for g in range(int(place.max()) + 1)])
+    return each[place, torch.arange(len(group))]
 
 
 def _nearest(known: Float[Tensor, "R Z"], z: Float[Tensor, "G Z"]) -> Int[Tensor, " R"]:
@@ -460,9 +477,7 @@ def _linear(voices: Voices, width: int) -> Float[Tensor, "G F"]:
 
 def summary(regrets: Float[Tensor, " R"]) -> dict[str, Estimate]:
     """Interquartile mean and worst decile of people's regrets, with intervals over people."""
-    x = regrets[~regrets.isnan()]
-    worst = lambda rows: worst_decile(rows, worst="high")
-    return {"interquartile mean": iqm(x[:, None]), "worst decile": bootstrap(x, worst)}
+    return {name: bootstrap(regrets, statistic) for name, statistic in SUMMARIES.items()}
 
 
 def _note(stage: Stage, name: str, regrets: Tensor, group: Tensor | None, seed: int) -> None:

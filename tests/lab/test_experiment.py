@@ -405,11 +405,14 @@ def test_a_film_shows_policies_side_by_side(tmp_path, monkeypatch):
 
 
 def test_regret_against_the_policy_of_the_own_camp():
-    """By hand: the second person's camp found half of what is known to be possible; served alone they get it all."""
+    """By hand: nobody is in the first of three camps, so that two policies were trained, in the order of the others."""
+    returns = {"camp 0": torch.tensor([[2.0], [5.0], [5.0]]), "camp 1": torch.tensor([[9.0], [4.0], [3.0]])}
+    assert module._own_camp(returns, torch.tensor([1, 2, 2]))[:, 0].tolist() == [2.0, 4.0, 3.0]
     judged = {
-        "regret": {"camp 0": [0.2, 0.9], "camp 1": [0.8, 0.5], "personalised": [0.2, 0.0]},
-        "group": [0, 1],
+        "regret": {"camp 0": [0.2, 0.9], "camp 1": [0.8, 0.5]},
+        "group": [1, 2],
+        "against own camp": [0.0, None],
     }
     told = {"judged": [judged]}
     assert own_camps(told)[0].tolist() == [0.2, 0.5]
-    assert against_own(told)[0].tolist() == [0.0, -1.0]
+    assert against_own(told)[0].isnan().tolist() == [False, True]
