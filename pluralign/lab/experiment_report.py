@@ -133,7 +133,7 @@ def write_report(folder: str | Path) -> Path:
     config = told["config"]
     welfare = config["welfare"]
     report = Report(
-        f"{config['world'].capitalize()}: {config['population'].replace('-', ' ')}",
+        f"{config['world'].capitalize()}: {Path(config['population']).stem.replace('-', ' ')}",
         f"{config['people']} people, each of whom compared {config['asked']} pairs of pieces of trajectory; "
         f"{len(told['seeds'])} {'seed' if len(told['seeds']) == 1 else 'seeds'}.",
     )

@@ -87,7 +87,7 @@ def write_report(folder: str | Path) -> Path:
     told, folder = read(folder), Path(folder)
     config = told["config"]
     report = Report(
-        f"{config['world'].capitalize()}, in rounds: {config['population'].replace('-', ' ')}",
+        f"{config['world'].capitalize()}, in rounds: {Path(config['population']).stem.replace('-', ' ')}",
         f"{config['people']} people, each of whom compared {config['asked'] // config['rounds']} pairs of pieces of "
         f"trajectory in each of {config['rounds']} rounds; {len(told['loops'])} "
         f"{'seed' if len(told['loops']) == 1 else 'seeds'}.",
