@@ -179,4 +179,7 @@ def settled(model: Any, belief: Any) -> Any:
         for f in dataclasses.fields(model)
         if getattr(model, f.name) == "auto" and f.name in notes
     }
+    within = getattr(model, "population", None)  # of a model that wraps another
+    if dataclasses.is_dataclass(within):
+        chosen["population"] = settled(within, belief)
     return dataclasses.replace(model, **chosen)

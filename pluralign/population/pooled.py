@@ -104,4 +104,6 @@ def need_answers(data: Comparisons) -> None:
 
 def anonymous(data: Comparisons) -> Comparisons:
     """The same answers, all by one nameless rater: a control that no population may beat without a reason."""
-    return dataclasses.replace(data, rater=torch.zeros_like(data.rater), rater_ids=("everybody",))
+    return dataclasses.replace(
+        data, rater=torch.zeros_like(data.rater), rater_ids=("everybody",), covariates=None
+    )
