@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pluralign.cli.parsing import Verb, add_answers, add_common, parser_of
+from pluralign.cli.parsing import Verb, add_answers, add_common, add_covariates, parser_of
 
 # Given one of these, the maze is a world like any other.
 LIKE_ANY = ("population", "model", "welfare", "rounds")
@@ -74,6 +74,7 @@ def judge(words: list[str]) -> None:
     parser.add_argument("folder", type=Path, help="a folder of answers")
     add_common(parser, out="the run folder (default: runs/leaderboard-NAME)")
     add_answers(parser)
+    add_covariates(parser)
     parser.add_argument(
         "--populations", nargs="+", default=(), metavar="NAME", help="only these, recipes too (and pooled)"
     )
@@ -86,6 +87,7 @@ def judge(words: list[str]) -> None:
         given.out,
         answers=given.answers,
         populations=given.populations,
+        covariates=given.covariates,
         seed=given.seed,
         overwrite=given.overwrite,
     )

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from pluralign.cli.parsing import Verb, add_answers, add_common, parser_of, refuse_to_replace
+from pluralign.cli.parsing import Verb, add_answers, add_common, add_covariates, parser_of, refuse_to_replace
 
 
 def fit_model(words: list[str]) -> None:
@@ -22,6 +22,7 @@ def fit_model(words: list[str]) -> None:
     parser.add_argument("folder", type=Path, help="a folder of answers")
     add_common(parser, out="the run folder (default: runs/fit-POPULATION-NAME)")
     add_answers(parser)
+    add_covariates(parser)
     parser.add_argument(
         "--utility", metavar="NAME", help="what an option is worth (default: linear; a recipe's own)"
     )
@@ -45,6 +46,10 @@ def fit_model(words: list[str]) -> None:
         settings.pop(name, None)
     out = given.out or Path("runs") / f"fit-{given.population}-{given.folder.resolve().name}"
     if given.backbone is not None:
+        if given.covariates:
+            raise ValueError(
+                "--covariates goes with answers about features or a cache, not with --backbone; drop one."
+            )
         from pluralign.lab.text_fitting import fit_texts
 
         told = fit_texts(given.population, given.folder, out, given.backbone, settings, tune=given.tune, seed=given.seed,
@@ -62,6 +67,7 @@ def fit_model(words: list[str]) -> None:
         utility=given.utility,
         rule=given.choice,
         answers=given.answers,
+        covariates=given.covariates,
         seed=given.seed,
         overwrite=given.overwrite,
     )

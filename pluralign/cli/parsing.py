@@ -53,3 +53,13 @@ def add_answers(parser: Parser) -> None:
         default="auto",
         help="which answers, where a folder has both (default: comparisons)",
     )
+
+
+def add_covariates(parser: Parser) -> None:
+    parser.add_argument(
+        "--covariates",
+        type=lambda text: tuple(name.strip() for name in text.split(",")),
+        default=(),
+        metavar="COLUMNS",
+        help="columns of raters.csv that say something of the raters, with commas: country,age",
+    )

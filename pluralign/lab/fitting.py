@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from pluralign.data import Comparisons, describe
+from pluralign.data.covariates import Coding
 from pluralign.data.reading import Folder, read_folder
 from pluralign.lab.leaderboard import fingerprint
 from pluralign.lab.naming import model_named, official
@@ -24,6 +25,7 @@ from pluralign.lab.what_ran import settings_and_versions
 from pluralign.metrics.diagnostics import diagnose
 from pluralign.metrics.evaluation import Table, evaluate
 from pluralign.population import Belief, Draws, load
+from pluralign.population.covariates import WithCovariates
 from pluralign.utility import MLP, Basis, Ideal, Judged, Linear
 from pluralign.utility.judged import STATISTICS, JudgedWorth, rule_confusion
 from pluralign.utility.scores import Nonlinear
@@ -49,6 +51,7 @@ def fit(
     utility: str | None = None,
     rule: str | None = None,
     answers: Answers = "auto",
+    covariates: Sequence[str] = (),
     seed: int = 0,
     overwrite: bool = False,
 ) -> Path:
@@ -62,6 +65,7 @@ def fit(
         utility, rule: names of `pluralign list utilities` and `rules`; by default those that the population comes
             with.
         answers: which, where a folder has comparisons and votes.
+        covariates: columns of raters.csv that say something of the raters; used where they predict people not met.
         seed: of the fit.
         overwrite: put away another run.
     """
@@ -74,7 +78,9 @@ def fit(
     if rule is not None:
         chosen["rule"] = _called("rule", rule, RULES)()
     model = model_named(population, chosen)
-    source = read_folder(folder, answers)
+    source = read_folder(folder, answers, covariates=covariates)
+    if source.coding is not None:
+        model = WithCovariates(model)
     train, held = _training(source)
     config = {
         "command": "fit",
@@ -84,6 +90,7 @@ def fit(
         "utility": utility,
         "rule": rule,
         "answers": answers,
+        **({"covariates": list(covariates)} if covariates else {}),
         "seed": seed,
         "fingerprint": fingerprint(folder),
     }
@@ -112,6 +119,7 @@ def fit(
             "seconds": seconds,
             "features": list(train.options.names),
             "width": train.options.rows.shape[-1],
+            "coding": None if source.coding is None else source.coding.tree(),
             "answers": len(train),
             "raters": int((train.counts > 0).sum()),
             "diagnostics": names,
@@ -142,7 +150,7 @@ def evaluate_run(
         a table for each of "seen", "items", "unseen" (by number of answers) that the split has, or "all".
     """
     belief, facts = open_run(run)
-    source = read_folder(folder, answers)
+    source = _read_alike(folder, answers, facts)
     _same_features(facts, source.data)
     if source.role is None:
         if read_config(run).get("fingerprint") == fingerprint(folder):
@@ -177,7 +185,7 @@ def adapt_run(
         it.
     """
     belief, facts = open_run(run)
-    source = read_folder(folder, answers)
+    source = _read_alike(folder, answers, facts)
     _same_features(facts, source.data)
     data = source.data
     if source.role is not None and (source.role == "adapt").any():
@@ -295,6 +303,12 @@ def _rules_told_apart(belief: Belief, names: list[str]) -> list[str]:
         "expected from how sure the fit is of each rater."
     )
     return [table(["judges by", *names], rows, caption=about)]
+
+
+def _read_alike(folder: str | Path, answers: Answers, facts: Mapping[str, Any]) -> Folder:
+    """The folder, with covariates coded as in training."""
+    told = facts.get("coding")
+    return read_folder(folder, answers, covariates=() if told is None else Coding.from_tree(told))
 
 
 def _training(source: Folder) -> tuple[Comparisons, Comparisons | None]:

@@ -55,9 +55,9 @@ class Simulate:
         for name in ("raters", "answers", "features", "groups"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be 1 or more, got {getattr(self, name)}.")
-        if self.strength < 0 or self.spread < 0:
+        if not (0 <= self.strength < math.inf and 0 <= self.spread < math.inf):
             raise ValueError(
-                f"`strength` and `spread` must be 0 or more, got {self.strength} and {self.spread}."
+                f"`strength` and `spread` must be finite and 0 or more, got {self.strength} and {self.spread}."
             )
 
     def people(self) -> SimulatedRaters:

@@ -57,7 +57,9 @@ def cautions(config: Mapping[str, Any], seeds: int) -> list[str]:
     """What makes the numbers of an experiment less sure than they look."""
     out = []
     if seeds < 3:
-        out.append("Few seeds: intervals are over the people of these runs, not over repetitions.")
+        out.append(
+            "Few seeds: intervals say little, or with one seed nothing, of how much another training would change."
+        )
     if config["quick"]:
         out.append("A quick run: policies were trained for two fifths of the usual steps.")
     return out

@@ -11,7 +11,7 @@ from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
-from pluralign.population.held_out import choose
+from pluralign.population.held_out import check_ridge, choose
 from pluralign.population.newton import crowd
 from pluralign.population.prior import Atoms
 from pluralign.population.rows import Rows
@@ -42,6 +42,9 @@ class Pooled:
     utility: Utility = field(default_factory=Linear)
     rule: ChoiceRule = field(default_factory=Luce)
     ridge: float | str = "auto"
+
+    def __post_init__(self) -> None:
+        check_ridge(self.ridge)
 
     def fit(self, data: Comparisons, seed: Seed = 0, *, held: Comparisons | None = None) -> Belief:
         """Fit to M answers; the belief has one draw of one taste for everybody."""

@@ -126,6 +126,15 @@ def led(count=60, size=2.0):
     return data.with_labels(torch.stack([first, 1 - first], 1))
 
 
+@pytest.mark.parametrize("ridge", [-1.0, float("nan"), float("inf"), "much"])
+def test_no_population_takes_a_ridge_that_is_no_precision(ridge):
+    with_ridge = [kind for kind in MODELS.values() if "ridge" in {f.name for f in dataclasses.fields(kind)}]
+    assert len(with_ridge) >= 9
+    for kind in with_ridge:
+        with pytest.raises((ValueError, TypeError), match="ridge"):
+            kind(ridge=ridge)
+
+
 def test_choose_takes_the_smallest_macro_averaged_loss():
     data = led()
     candidates = {size: lambda part, s=size: knows(part, s) for size in (-2.0, 0.0, 2.0, 9.0)}
