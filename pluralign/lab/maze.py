@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -20,6 +19,7 @@ from tqdm import tqdm
 from pluralign.elicitation import interview
 from pluralign.lab.maze_people import TASTES, WORLD, Answers, ask
 from pluralign.lab.run import Run, Stage
+from pluralign.lab.serving import EACH, Serving
 from pluralign.metrics import adjusted_rand, calibration_error, log_loss, macro, matched_accuracy, per_rater
 from pluralign.metrics.scores import accuracy
 from pluralign.policies import (
@@ -51,7 +51,6 @@ POPULATIONS: dict[str, Any] = {
 }
 KNOWN = (0, 1, 2, 3, 5, 10, 20)  # answers of a person never seen
 SERVED = (0, 1, 2, 3, 5, 10)  # the same, where policies are judged
-EACH = 16  # episodes by which one person is judged
 
 
 @dataclass(frozen=True)
@@ -301,20 +300,6 @@ def _trained(stage: Stage, job: Any, tell: Any) -> dict[str, Any]:
     if isinstance(policy, Lottery):
         told |= {"chance": policy.chance.tolist(), "policies": len(policy)}
     return told
-
-
-@dataclass(frozen=True)
-class Serving:
-    """A personal policy that serves person b in copy b of the world."""
-
-    personal: Any
-    z: Tensor
-
-    def act(self, observation: np.ndarray, *, generator: Any = None) -> np.ndarray:
-        return self.personal.act(observation, self.z, generator=generator)
-
-    def save(self, folder: Any) -> None:
-        raise TypeError("what serves these people now is not kept; save the personal policy.")
 
 
 def _judge(
