@@ -110,9 +110,9 @@ def optimise(
 
     def work(stage: Stage) -> dict[str, Any]:
         start = time.perf_counter()
-        within = (
-            {} if world is None else dict(zip(("actions", "low", "high"), actions_of(world), strict=True))
-        )
+        limits: dict[str, Any] = {}
+        if world is not None:
+            limits = dict(zip(("actions", "low", "high"), actions_of(world), strict=True))
         belief = None if people is None else model_named(people).fit(data, seed, held=held)
         diagnostics: Mapping[str, Any] = {}
         if learner is not None:
