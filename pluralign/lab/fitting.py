@@ -18,9 +18,10 @@ from pluralign.data.reading import Folder, read_folder
 from pluralign.lab.leaderboard import fingerprint
 from pluralign.lab.naming import model_named, official
 from pluralign.lab.plan import plan
-from pluralign.lab.report import Report, code, folded, pairs, table
+from pluralign.lab.report import Report, pairs, table
 from pluralign.lab.run import Run, read_config
 from pluralign.lab.tastes import taste_names, tastes
+from pluralign.lab.what_ran import settings_and_versions
 from pluralign.metrics.diagnostics import diagnose
 from pluralign.metrics.evaluation import Table, evaluate
 from pluralign.population import Belief, Draws, load
@@ -287,11 +288,7 @@ def write_report(run: str | Path) -> Path:
     report.section(
         "What was run",
         pairs([(k, v) for k, v in facts["lines"]]),
-        folded(
-            "Settings and versions",
-            code(json.dumps(config, indent=1)),
-            code((run / "versions.txt").read_text("utf-8")),
-        ),
+        settings_and_versions(run),
     )
     return report.write(run / "report.html")
 
