@@ -228,7 +228,7 @@ def read_compared(run: str | Path) -> Compared:
     )
 
 
-def write_report(run: str | Path) -> Path:
+def write_report(run: str | Path, paper: Path | None = None) -> Path:
     """report.html of a comparison: the heat map, the table, and what it means in words."""
     run = Path(run)
     found, config = read_compared(run), read_config(run)
@@ -255,7 +255,7 @@ def write_report(run: str | Path) -> Path:
             code((run / "versions.txt").read_text("utf-8")),
         ),
     )
-    return report.write(run / "report.html")
+    return report.write(run / "report.html", paper)
 
 
 def heat_map(found: Compared) -> Any:
