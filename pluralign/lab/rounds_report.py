@@ -57,7 +57,7 @@ def regrets(told: dict[str, Any], way: str, number: int) -> list[Tensor]:
 
 
 def estimates(told: dict[str, Any], way: str, statistic: str) -> list[Estimate]:
-    """A summary of people's regrets in each round: over seeds if there are three, else over people."""
+    """A summary of people's regrets in each round: over seeds and people."""
     return [over_people(regrets(told, way, n), statistic) for n in range(told["config"]["rounds"])]
 
 
@@ -87,7 +87,7 @@ def write_report(folder: str | Path, paper: Path | None = None) -> Path:
     told, folder = read(folder), Path(folder)
     config = told["config"]
     report = Report(
-        f"{config['world'].capitalize()}, in rounds: {config['population'].replace('-', ' ')}",
+        f"{config['world'].capitalize()}, in rounds: {Path(config['population']).stem.replace('-', ' ')}",
         f"{config['people']} people, each of whom compared {config['asked'] // config['rounds']} pairs of pieces of "
         f"trajectory in each of {config['rounds']} rounds; {len(told['loops'])} "
         f"{'seed' if len(told['loops']) == 1 else 'seeds'}.",
@@ -133,7 +133,7 @@ def _part(x: Estimate) -> str:
 
 
 def _over(told: dict[str, Any]) -> str:
-    return "over seeds" if len(told["loops"]) >= 3 else "over people"
+    return "over seeds and people" if len(told["loops"]) > 1 else "over people"
 
 
 def _cautions(told: dict[str, Any]) -> list[str]:

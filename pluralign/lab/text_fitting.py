@@ -18,7 +18,7 @@ from pluralign.lab.run import Run, read_config
 from pluralign.language.backbone import load_backbone
 from pluralign.language.cache import texts_of
 from pluralign.language.joint import Joint, Tune
-from pluralign.language.processes import Processes
+from pluralign.language.processes import Processes, sharding
 
 
 def fit_texts(
@@ -62,7 +62,8 @@ def fit_texts(
     if len(prompts) < len(source.data.options):  # the outside option of votes
         gap = len(source.data.options) - len(prompts)
         prompts, answers = [*prompts, *[""] * gap], [*answers, *source.data.options.texts[-gap:]]
-    body = load_backbone(backbone)
+    # Slices go where they belong as the model is cut up; whole it might have no room there.
+    body = load_backbone(backbone, device="cpu" if sharding() else None)
     config = {
         "command": "fit texts",
         "population": official(population),
