@@ -213,7 +213,7 @@ def open_run(run: str | Path) -> tuple[Belief, dict[str, Any]]:
     return load(run / "model"), json.loads(place.read_text("utf-8"))
 
 
-def write_report(run: str | Path) -> Path:
+def write_report(run: str | Path, paper: Path | None = None) -> Path:
     """report.html of a fit: what was found about the raters, from the saved belief."""
     run = Path(run)
     belief, facts = open_run(run)
@@ -290,7 +290,7 @@ def write_report(run: str | Path) -> Path:
         pairs([(k, v) for k, v in facts["lines"]]),
         settings_and_versions(run),
     )
-    return report.write(run / "report.html")
+    return report.write(run / "report.html", paper)
 
 
 def _shifts(belief: Belief, facts: Mapping[str, Any]) -> str:
