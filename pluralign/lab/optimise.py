@@ -110,7 +110,7 @@ def optimise(
 
     def work(stage: Stage) -> dict[str, Any]:
         start = time.perf_counter()
-        within = (
+        within: dict[str, Any] = (
             {} if world is None else dict(zip(("actions", "low", "high"), actions_of(world), strict=True))
         )
         belief = None if people is None else model_named(people).fit(data, seed, held=held)
