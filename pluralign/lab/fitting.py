@@ -28,6 +28,7 @@ from pluralign.population import Belief, Draws, load
 from pluralign.population.covariates import WithCovariates
 from pluralign.utility import MLP, Basis, Ideal, Judged, Linear
 from pluralign.utility.judged import STATISTICS, JudgedWorth, rule_confusion
+from pluralign.utility.like_raters import LikeRaters
 from pluralign.utility.scores import Nonlinear
 
 Answers = Literal["auto", "comparisons", "votes"]
@@ -212,7 +213,7 @@ def open_run(run: str | Path) -> tuple[Belief, dict[str, Any]]:
     return load(run / "model"), json.loads(place.read_text("utf-8"))
 
 
-def write_report(run: str | Path) -> Path:
+def write_report(run: str | Path, paper: Path | None = None) -> Path:
     """report.html of a fit: what was found about the raters, from the saved belief."""
     run = Path(run)
     belief, facts = open_run(run)
@@ -272,6 +273,8 @@ def write_report(run: str | Path) -> Path:
                 head, rows, caption="Utils per standard deviation of the feature; 1 util is odds of e to 1."
             ),
         )
+    if isinstance(belief.worth, LikeRaters):
+        report.section("What people's covariates change", _shifts(belief, facts))
     if diagnosis:
         report.section(
             "How far raters are told apart",
@@ -287,7 +290,32 @@ def write_report(run: str | Path) -> Path:
         pairs([(k, v) for k, v in facts["lines"]]),
         settings_and_versions(run),
     )
-    return report.write(run / "report.html")
+    return report.write(run / "report.html", paper)
+
+
+def _shifts(belief: Belief, facts: Mapping[str, Any]) -> str:
+    """A table of what each covariate changes in the weight of each feature, with its standard error."""
+    worth = belief.worth
+    error = belief.diagnostics["shift_error"]
+    names = Coding.from_tree(facts["coding"]).names
+    columns = list(facts["features"])
+    if worth.first.matrix is not None or len(columns) != worth.shift.shape[1]:
+        columns = [f"direction {q + 1}" for q in range(worth.shift.shape[1])]
+    rows = [
+        [
+            name,
+            *(
+                f"{float(s):+.2f} ± {float(e):.2f}"
+                for s, e in zip(worth.shift[:, q], error[:, q], strict=True)
+            ),
+        ]
+        for q, name in enumerate(columns)
+    ]
+    about = (
+        "Utils per standard deviation of the feature, for one standard deviation of the covariate, ± one standard error "
+        "(raters left out by tenths). Fitted to everybody's answers together, and drawn towards nothing."
+    )
+    return table(["weight of", *names], rows, caption=about)
 
 
 def _rules_told_apart(belief: Belief, names: list[str]) -> list[str]:

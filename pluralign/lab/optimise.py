@@ -227,7 +227,7 @@ def _policies(served: Served) -> dict[str, Policy]:
     return {f"rater {name}": served.of(name) for name in served.rater_ids[:MOST]}
 
 
-def write_report(run: str | Path) -> Path:
+def write_report(run: str | Path, paper: Path | None = None) -> Path:
     """report.html of a method, from the tables of the run."""
     run = Path(run)
     config = read_config(run)
@@ -274,4 +274,4 @@ def write_report(run: str | Path) -> Path:
         "What was run",
         settings_and_versions(run),
     )
-    return report.write(run / "report.html")
+    return report.write(run / "report.html", paper)

@@ -77,7 +77,7 @@ def screen(folder: str | Path) -> str:
     return "\n".join([*lines, "", f"report: {Path(folder) / 'report.html'}", ""])
 
 
-def write_report(folder: str | Path) -> Path:
+def write_report(folder: str | Path, paper: Path | None = None) -> Path:
     """Write report.html of a finished run."""
     told, folder = read(folder), Path(folder)
     config = told["config"]
@@ -107,7 +107,7 @@ def write_report(folder: str | Path) -> Path:
     report.section("What was understood", *_understood(told))
     report.section("What it looks like", *film(folder, config["world"], FILM))
     report.section("What was run", *_run(told))
-    return report.write(folder / "report.html")
+    return report.write(folder / "report.html", paper)
 
 
 def _part(x: Estimate) -> str:

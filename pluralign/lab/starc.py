@@ -229,7 +229,7 @@ def read_compared(run: str | Path) -> Compared:
     )
 
 
-def write_report(run: str | Path) -> Path:
+def write_report(run: str | Path, paper: Path | None = None) -> Path:
     """report.html of a comparison: the heat map, the table, and what it means in words."""
     run = Path(run)
     found = read_compared(run)
@@ -252,7 +252,7 @@ def write_report(run: str | Path) -> Path:
         "What was run",
         settings_and_versions(run),
     )
-    return report.write(run / "report.html")
+    return report.write(run / "report.html", paper)
 
 
 def heat_map(found: Compared) -> Any:

@@ -42,7 +42,7 @@ def _distance(facts: Mapping[str, Any]) -> str:
     return f"It is {facts['kl']['value']:.2f} nats per answer from the reference."
 
 
-def write_report(run: str | Path) -> Path:
+def write_report(run: str | Path, paper: Path | None = None) -> Path:
     """report.html of such a run, from its tables."""
     run = Path(run)
     config = read_config(run)
@@ -98,7 +98,7 @@ def write_report(run: str | Path) -> Path:
         "What was run",
         settings_and_versions(run),
     )
-    return report.write(run / "report.html")
+    return report.write(run / "report.html", paper)
 
 
 def _curves(rows: Sequence[Mapping[str, Any]], camps: Sequence[str]) -> Any:
