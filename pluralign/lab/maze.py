@@ -5,7 +5,6 @@
 Every stage is kept in the run folder; a stopped run goes on where it was.
 """
 
-import sys
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,10 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from pluralign.elicitation import interview
 from pluralign.lab.maze_people import TASTES, WORLD, Answers, ask
+from pluralign.lab.progress import Bar
 from pluralign.lab.run import Run, Stage
 from pluralign.lab.serving import EACH, Serving
 from pluralign.metrics import adjusted_rand, calibration_error, log_loss, macro, matched_accuracy, per_rater
@@ -131,7 +130,7 @@ class Maze:
             streams=Streams(seed).below("people"),
         )
 
-    def _once(self, run: Run, seed: int, at: str, bar: "Bar") -> None:
+    def _once(self, run: Run, seed: int, at: str, bar: Bar) -> None:
         answers = self.answers(seed)
         learner = self.learner()
         streams = Streams(seed)
@@ -415,28 +414,3 @@ def _paths(learner: PPO, policy: Any, seed: int, episodes: int = 32) -> list[lis
     seen = learner.rollout(policy, episodes, seed=seed)
     assert seen.observation is not None
     return seen.observation[:, :, :2].double().mul(1000).round().div(1000).tolist()
-
-
-class Bar:
-    """Progress on stderr: stages done, and steps within the present one where it can tell."""
-
-    def __init__(self, total: int) -> None:
-        quiet = not sys.stderr.isatty()
-        self._stages = tqdm(total=total, unit="stage", disable=quiet, dynamic_ncols=True, file=sys.stderr)
-        self._plain = quiet
-
-    def stage(self, words: str, work: Any) -> Any:
-        """Do a stage under its name."""
-        self._stages.set_description(words)
-        self._steps = 0
-        result = work()
-        self._stages.update(1)
-        return result
-
-    def tell(self, steps: int) -> None:
-        """So many simulator steps more."""
-        self._steps += steps
-        self._stages.set_postfix_str(f"{self._steps / 1000:.0f}k steps", refresh=self._steps % 65536 < steps)
-
-    def close(self) -> None:
-        self._stages.close()
