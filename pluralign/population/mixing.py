@@ -9,8 +9,8 @@ from torch import Tensor
 
 from pluralign.choice import ChoiceRule
 from pluralign.data.comparisons import Comparisons
-from pluralign.population.pooled import common_taste
 from pluralign.population.draws import Draws
+from pluralign.population.pooled import common_taste
 from pluralign.population.prior import own_log_prob
 from pluralign.population.rows import Rows
 from pluralign.population.simplex import TINY, Simplex, concentration_of
