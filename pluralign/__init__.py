@@ -27,6 +27,7 @@ _HOME = {
     "pluralign.population.variational": ("Variational",),
     "pluralign.population.in_context": ("InContext",),
     "pluralign.population.ensemble": ("Ensemble",),
+    "pluralign.population.covariates": ("WithCovariates",),
     "pluralign.population.stacked": ("Stacked",),
     "pluralign.population.routed": ("Routed",),
     "pluralign.population.drifting": ("Drifting",),
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from pluralign.policies import Constrained, MaxMin, Personalised, Pessimist, Portfolio, SelfPlay, Welfare
     from pluralign.population import Belief, Draws, Voices, load
     from pluralign.population.camps import Camps
+    from pluralign.population.covariates import WithCovariates
     from pluralign.population.distributional import Distributional
     from pluralign.population.drifting import Drifting
     from pluralign.population.ensemble import Ensemble

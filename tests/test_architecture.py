@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = (
     "data", "choice", "tabular", "utility", "population", "raters", "rewards", "policies", "metrics", "elicitation", "language",
-    "lab",
+    "lab", "cli",
 )  # fmt: skip
 HEAVY = {"pyro", "transformers", "peft", "mujoco", "stable_baselines3", "gymnasium"}
 MODULES = sorted((ROOT / "pluralign").rglob("*.py"))

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -88,6 +89,9 @@ BAD = {
     "no verb": ("leaderbord a", "did you mean 'leaderboard'"),
     "no folder": ("leaderboard nowhere", "nowhere does not exist"),
     "no population": ("fit clans a", "no population is called 'clans'; there are pooled"),
+    "option first": ("fit --seed 1 camps a", "--seed comes before the population"),
+    "of texts": ("optimise cpl a --rater r1", "--backbone and --rater are of texts"),
+    "texts, option first": ("optimise --backbone tiny dpo a", "write `pluralign optimise METHOD FOLDER"),
     "no setting": ("fit camps a --gruops 3", "unrecognized arguments: --gruops 3"),
     "bad setting": ("fit camps a --groups 0", "`groups` must be a positive number"),
     "bad number": ("fit camps a --restarts many", "a number is expected, got 'many'"),
@@ -211,7 +215,7 @@ def test_debug_shows_where(here, monkeypatch):
 
 
 def test_a_bug_is_called_one(here, capsys, monkeypatch):
-    monkeypatch.setitem(VERBS, "list", lambda words: 1 / 0)
+    monkeypatch.setitem(VERBS, "list", replace(VERBS["list"], run=lambda words: 1 / 0))
     assert go("list populations") == 1
     assert "this should not happen: division by zero" in capsys.readouterr().err
 

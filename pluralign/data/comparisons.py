@@ -29,6 +29,7 @@ class Comparisons:
         time: (M,) when, in any unit that only grows.
         response_time: (M,) seconds.
         rater_ids: R names; by default "0", "1", ...
+        covariates: (R, C), what is known of raters beside their answers (country, age), of mean 0 and spread 1.
         kind: what the answers were before they became shares; a ranking of K options is K - 1 answers,
             a vote compares an option with the outside option.
     """
@@ -43,6 +44,7 @@ class Comparisons:
     response_time: Float[Tensor, " M"] | None = None
     rater_ids: tuple[str, ...] | None = None
     kind: Kind = "choice"
+    covariates: Float[Tensor, "R C"] | None = None
 
     def __post_init__(self) -> None:
         if self.slate.dim() != 2 or self.slate.shape[1] < 2:
@@ -72,6 +74,11 @@ class Comparisons:
             )
         elif len(set(self.rater_ids)) != len(self.rater_ids):
             raise ValueError("`rater_ids` must be unique; give each rater one name.")
+        told = self.covariates
+        if told is not None and (told.dim() != 2 or len(told) != self.raters):
+            raise ValueError(
+                f"`covariates` must have one row for each of the {self.raters} raters, got {tuple(told.shape)}."
+            )
 
     def _check_slate(self) -> None:
         if not len(self.slate):
@@ -178,7 +185,8 @@ class Comparisons:
         kept = self.take(place[self.rater] >= 0)
         assert self.rater_ids is not None
         ids = tuple(self.rater_ids[r] for r in which.tolist())
-        return dataclasses.replace(kept, rater=place[kept.rater], rater_ids=ids)
+        told = None if self.covariates is None else self.covariates[which]
+        return dataclasses.replace(kept, rater=place[kept.rater], rater_ids=ids, covariates=told)
 
     def with_labels(self, label: Float[Tensor, "M K"]) -> "Comparisons":
         """The same questions, answered otherwise."""

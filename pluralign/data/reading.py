@@ -1,6 +1,8 @@
 """Read a folder of answers: comparisons or votes, options, raters, and how they are split."""
 
+import dataclasses
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +14,7 @@ from jaxtyping import Int, Shaped
 
 from pluralign.data.answers import add_outside
 from pluralign.data.comparisons import Comparisons
+from pluralign.data.covariates import Coding
 from pluralign.data.errors import DataError, nearest
 from pluralign.data.meta import read_meta, restore
 from pluralign.data.options import Items
@@ -37,6 +40,7 @@ class Folder:
         item_attributes: N rows, index `item_id`; columns that are no features.
         rater_attributes: R rows, index `rater_id`.
         extra: M rows; the other columns of the answers.
+        coding: how columns of raters.csv became the covariates of raters, or None where none were asked for.
     """
 
     name: str
@@ -48,23 +52,30 @@ class Folder:
     item_attributes: pd.DataFrame
     rater_attributes: pd.DataFrame
     extra: pd.DataFrame
+    coding: Coding | None = None
 
 
-def read(folder: str | Path, answers: Answers = "auto") -> Comparisons:
+def read(
+    folder: str | Path, answers: Answers = "auto", *, covariates: Sequence[str] | Coding = ()
+) -> Comparisons:
     """The answers in `folder`: comparisons.* (or votes.*), items.*, raters.*, embeddings.npy.
 
     Args:
         folder: see docs, "Data on disk".
         answers: "comparisons" or "votes", where a folder has both; "auto" prefers comparisons. A vote compares an
             item with an outside option called "(disagree)"; passes are left out with a warning.
+        covariates: columns of raters.csv that say something of the raters (country, age), or the `coding` of another
+            folder. Never name one that was made from the answers: it would tell what is to be predicted.
 
     Raises:
         DataError: what is wrong, with file, row, column and value.
     """
-    return read_folder(folder, answers).data
+    return read_folder(folder, answers, covariates=covariates).data
 
 
-def read_folder(folder: str | Path, answers: Answers = "auto") -> Folder:
+def read_folder(
+    folder: str | Path, answers: Answers = "auto", *, covariates: Sequence[str] | Coding = ()
+) -> Folder:
     """Like `read`, with roles, sessions, folds and attributes."""
     folder = Path(folder)
     if not folder.exists():
@@ -76,9 +87,9 @@ def read_folder(folder: str | Path, answers: Answers = "auto") -> Folder:
     meta = read_meta(folder)
     widths = meta.get("widths", FLOAT32)
     options, item_frame, where = read_options(folder, widths.get("rows", "float32"))
-    people = find_table(folder, "raters")
-    rater_frame = pd.DataFrame() if people is None else attributes(read_table(people), (), "rater_id")
-    ids = None if people is None else tuple(rater_frame.index)
+    known = find_table(folder, "raters")
+    rater_frame = pd.DataFrame() if known is None else attributes(read_table(known), (), "rater_id")
+    ids = None if known is None else tuple(rater_frame.index)
     if kind == "votes":
         if options is None:
             names = item_names(table)
@@ -106,6 +117,14 @@ def read_folder(folder: str | Path, answers: Answers = "auto") -> Folder:
     data = restore(data, meta)
     names = data.options.ids or tuple(str(n) for n in range(len(data.options)))
     assert data.rater_ids is not None
+    people = rater_frame.reindex(pd.Index(data.rater_ids, name="rater_id"))
+    coding = None
+    if isinstance(covariates, Coding):
+        coding = covariates
+    elif covariates:
+        coding = Coding.of(people, covariates)
+    if coding is not None:
+        data = dataclasses.replace(data, covariates=coding(people))
     return Folder(
         folder.resolve().name,
         data,
@@ -114,8 +133,9 @@ def read_folder(folder: str | Path, answers: Answers = "auto") -> Folder:
         session,
         fold,
         item_frame.reindex(pd.Index(names, name="item_id")),
-        rater_frame.reindex(pd.Index(data.rater_ids, name="rater_id")),
+        people,
         table.frame(parsed.left).iloc[kept].reset_index(drop=True),
+        coding,
     )
 
 

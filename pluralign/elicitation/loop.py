@@ -128,4 +128,5 @@ def _longer(old: Comparisons, new: Comparisons) -> Comparisons:
         torch.cat([old.label, new.label]),
         rater_ids=old.rater_ids,
         kind=old.kind,
+        covariates=old.covariates,
     )

@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,18 +13,22 @@ import pandas as pd
 import torch
 
 from pluralign.data import Comparisons, describe
+from pluralign.data.covariates import Coding
 from pluralign.data.reading import Folder, read_folder
 from pluralign.lab.leaderboard import fingerprint
 from pluralign.lab.naming import model_named, official
 from pluralign.lab.plan import plan
-from pluralign.lab.report import Report, code, folded, pairs, table
+from pluralign.lab.report import Report, pairs, table
 from pluralign.lab.run import Run, read_config
 from pluralign.lab.tastes import taste_names, tastes
+from pluralign.lab.what_ran import settings_and_versions
 from pluralign.metrics.diagnostics import diagnose
 from pluralign.metrics.evaluation import Table, evaluate
 from pluralign.population import Belief, Draws, load
+from pluralign.population.covariates import WithCovariates
 from pluralign.utility import MLP, Basis, Ideal, Judged, Linear
 from pluralign.utility.judged import STATISTICS, JudgedWorth, rule_confusion
+from pluralign.utility.like_raters import LikeRaters
 from pluralign.utility.scores import Nonlinear
 
 Answers = Literal["auto", "comparisons", "votes"]
@@ -48,6 +52,7 @@ def fit(
     utility: str | None = None,
     rule: str | None = None,
     answers: Answers = "auto",
+    covariates: Sequence[str] = (),
     seed: int = 0,
     overwrite: bool = False,
 ) -> Path:
@@ -61,6 +66,7 @@ def fit(
         utility, rule: names of `pluralign list utilities` and `rules`; by default those that the population comes
             with.
         answers: which, where a folder has comparisons and votes.
+        covariates: columns of raters.csv that say something of the raters; used where they predict people not met.
         seed: of the fit.
         overwrite: put away another run.
     """
@@ -73,7 +79,9 @@ def fit(
     if rule is not None:
         chosen["rule"] = _called("rule", rule, RULES)()
     model = model_named(population, chosen)
-    source = read_folder(folder, answers)
+    source = read_folder(folder, answers, covariates=covariates)
+    if source.coding is not None:
+        model = WithCovariates(model)
     train, held = _training(source)
     config = {
         "command": "fit",
@@ -83,6 +91,7 @@ def fit(
         "utility": utility,
         "rule": rule,
         "answers": answers,
+        **({"covariates": list(covariates)} if covariates else {}),
         "seed": seed,
         "fingerprint": fingerprint(folder),
     }
@@ -111,6 +120,7 @@ def fit(
             "seconds": seconds,
             "features": list(train.options.names),
             "width": train.options.rows.shape[-1],
+            "coding": None if source.coding is None else source.coding.tree(),
             "answers": len(train),
             "raters": int((train.counts > 0).sum()),
             "diagnostics": names,
@@ -141,7 +151,7 @@ def evaluate_run(
         a table for each of "seen", "items", "unseen" (by number of answers) that the split has, or "all".
     """
     belief, facts = open_run(run)
-    source = read_folder(folder, answers)
+    source = _read_alike(folder, answers, facts)
     _same_features(facts, source.data)
     if source.role is None:
         if read_config(run).get("fingerprint") == fingerprint(folder):
@@ -176,7 +186,7 @@ def adapt_run(
         it.
     """
     belief, facts = open_run(run)
-    source = read_folder(folder, answers)
+    source = _read_alike(folder, answers, facts)
     _same_features(facts, source.data)
     data = source.data
     if source.role is not None and (source.role == "adapt").any():
@@ -203,7 +213,7 @@ def open_run(run: str | Path) -> tuple[Belief, dict[str, Any]]:
     return load(run / "model"), json.loads(place.read_text("utf-8"))
 
 
-def write_report(run: str | Path) -> Path:
+def write_report(run: str | Path, paper: Path | None = None) -> Path:
     """report.html of a fit: what was found about the raters, from the saved belief."""
     run = Path(run)
     belief, facts = open_run(run)
@@ -263,6 +273,8 @@ def write_report(run: str | Path) -> Path:
                 head, rows, caption="Utils per standard deviation of the feature; 1 util is odds of e to 1."
             ),
         )
+    if isinstance(belief.worth, LikeRaters):
+        report.section("What people's covariates change", _shifts(belief, facts))
     if diagnosis:
         report.section(
             "How far raters are told apart",
@@ -276,13 +288,34 @@ def write_report(run: str | Path) -> Path:
     report.section(
         "What was run",
         pairs([(k, v) for k, v in facts["lines"]]),
-        folded(
-            "Settings and versions",
-            code(json.dumps(config, indent=1)),
-            code((run / "versions.txt").read_text("utf-8")),
-        ),
+        settings_and_versions(run),
     )
-    return report.write(run / "report.html")
+    return report.write(run / "report.html", paper)
+
+
+def _shifts(belief: Belief, facts: Mapping[str, Any]) -> str:
+    """A table of what each covariate changes in the weight of each feature, with its standard error."""
+    worth = belief.worth
+    error = belief.diagnostics["shift_error"]
+    names = Coding.from_tree(facts["coding"]).names
+    columns = list(facts["features"])
+    if worth.first.matrix is not None or len(columns) != worth.shift.shape[1]:
+        columns = [f"direction {q + 1}" for q in range(worth.shift.shape[1])]
+    rows = [
+        [
+            name,
+            *(
+                f"{float(s):+.2f} ± {float(e):.2f}"
+                for s, e in zip(worth.shift[:, q], error[:, q], strict=True)
+            ),
+        ]
+        for q, name in enumerate(columns)
+    ]
+    about = (
+        "Utils per standard deviation of the feature, for one standard deviation of the covariate, ± one standard error "
+        "(raters left out by tenths). Fitted to everybody's answers together, and drawn towards nothing."
+    )
+    return table(["weight of", *names], rows, caption=about)
 
 
 def _rules_told_apart(belief: Belief, names: list[str]) -> list[str]:
@@ -298,6 +331,12 @@ def _rules_told_apart(belief: Belief, names: list[str]) -> list[str]:
         "expected from how sure the fit is of each rater."
     )
     return [table(["judges by", *names], rows, caption=about)]
+
+
+def _read_alike(folder: str | Path, answers: Answers, facts: Mapping[str, Any]) -> Folder:
+    """The folder, with covariates coded as in training."""
+    told = facts.get("coding")
+    return read_folder(folder, answers, covariates=() if told is None else Coding.from_tree(told))
 
 
 def _training(source: Folder) -> tuple[Comparisons, Comparisons | None]:

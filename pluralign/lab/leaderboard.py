@@ -15,7 +15,7 @@ import torch
 from pluralign.data.describe import describe
 from pluralign.data.reading import Folder, read_folder
 from pluralign.lab.choosing import Chosen, choose_member
-from pluralign.lab.naming import model_named, official
+from pluralign.lab.naming import COVARIATES, member_named, official
 from pluralign.lab.plan import Plan, plan
 from pluralign.lab.protocol import SAMPLES, Result, Shuffled, judge, judge_truth
 from pluralign.lab.results import board, keep, read_result
@@ -60,6 +60,7 @@ def leaderboard(
     *,
     answers: Literal["auto", "comparisons", "votes"] = "auto",
     populations: Sequence[str] = (),
+    covariates: Sequence[str] = (),
     seed: int = 0,
     samples: int = SAMPLES,
     overwrite: bool = False,
@@ -72,6 +73,9 @@ def leaderboard(
         out: the run folder, by default runs/leaderboard-<name of folder>.
         answers: which answers, where a folder has comparisons and votes.
         populations: names, of recipes too; by default every population. Pooled is always among them.
+        covariates: columns of raters.csv that say something of the raters (country, age); every population but pooled and
+            per_rater is told them, and uses them where they predict people it has not met. Never name a column that was
+            made from the answers.
         seed: of fits, splits and the bootstrap.
         samples: of the bootstrap over raters.
         overwrite: put away a run of another config.
@@ -83,15 +87,16 @@ def leaderboard(
     """
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always", UserWarning)
-        source = read_folder(folder, answers)
+        source = read_folder(folder, answers, covariates=covariates)
     made = plan(source, seed)
-    names = _names(populations)
+    names = [*_names(populations), *((COVARIATES,) if covariates else ())]
     out = Path("runs") / f"leaderboard-{source.name}" if out is None else Path(out)
     config = {
         "command": "leaderboard",
         "folder": str(Path(folder).resolve()),
         "answers": answers,
         "populations": names,
+        **({"covariates": list(covariates)} if covariates else {}),
         "seed": seed,
         "samples": samples,
         "fingerprint": fingerprint(folder),
@@ -192,7 +197,15 @@ def _members(
             bar.set_postfix_str(name)
             work = lambda stage, name=name: keep(
                 stage,
-                judge(name, model_named(name), source.data, made, seed, samples=samples, tick=bar.update),
+                judge(
+                    name,
+                    member_named(name, source.coding is not None),
+                    source.data,
+                    made,
+                    seed,
+                    samples=samples,
+                    tick=bar.update,
+                ),
                 seed,
             )
             before = bar.n
@@ -229,7 +242,7 @@ def _controls(
 ) -> dict[str, Result]:
     controls: dict[str, Result] = {}
     if chosen.best is not None:
-        model = Shuffled(model_named(chosen.best))
+        model = Shuffled(member_named(chosen.best, source.coding is not None))
         work = lambda stage: keep(
             stage, judge("shuffled_raters", model, source.data, made, seed, samples=samples), seed
         )

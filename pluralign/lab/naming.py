@@ -9,6 +9,7 @@ from typing import Any
 
 from pluralign import recipes
 from pluralign.population import registry
+from pluralign.population.covariates import WithCovariates
 
 RECIPES: dict[str, Callable[..., Any]] = {
     name: made
@@ -33,6 +34,18 @@ def model_named(name: str, settings: Mapping[str, Any] | None = None) -> Any:
         if word not in fields:
             raise ValueError(f"{name} has no setting {word!r}; there are {', '.join(fields)}.")
     return dataclasses.replace(base, **chosen)
+
+
+ALIKE = ("pooled", "per_rater")  # one taste for all, and tastes that share nothing: no covariates either
+COVARIATES = "covariates"  # one taste for all raters of the same covariates
+
+
+def member_named(name: str, covariates: bool = False) -> Any:
+    """A member of a leaderboard: the population or recipe of this name, told the covariates of raters where there are any."""
+    if name == COVARIATES:
+        return WithCovariates(model_named("pooled"))
+    model = model_named(name)
+    return WithCovariates(model) if covariates and name not in ALIKE else model
 
 
 def official(name: str) -> str:

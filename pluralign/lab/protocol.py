@@ -24,6 +24,7 @@ from pluralign.lab.plan import Fold, Plan
 from pluralign.metrics.diagnostics import shuffled
 from pluralign.metrics.evaluation import curve, rater_scores, score
 from pluralign.population import Belief, held_out
+from pluralign.population.covariates import WithCovariates
 from pluralign.population.prior import Gaussian
 from pluralign.streams import Seed, Streams
 
@@ -236,9 +237,12 @@ def settled(model: Any, belief: Any) -> Any:
 def _told(model: Any, belief: Any) -> str:
     """The settings that were left to the data, in words."""
     model = model.model if isinstance(model, Shuffled) else model
+    notes = getattr(belief, "diagnostics", {})
+    if isinstance(model, WithCovariates):
+        within = _told(model.population, belief)
+        return ", ".join([*([within] if within else []), f"covariates {notes['covariates']}"])
     if not dataclasses.is_dataclass(model) or isinstance(model, type):
         return ""
-    notes = getattr(belief, "diagnostics", {})
     names = [
         f.name for f in dataclasses.fields(model) if getattr(model, f.name) == "auto" and f.name in notes
     ]

@@ -12,6 +12,7 @@ from pluralign.data import Comparisons
 from pluralign.lab.run import write_text
 from pluralign.population import Belief, Draws
 from pluralign.utility.judged import JudgedWorth
+from pluralign.utility.like_raters import LikeRaters
 from pluralign.utility.linear import LinearWorth
 
 
@@ -50,6 +51,10 @@ def _long(
 def taste_names(belief: Belief, features: list[str]) -> list[str]:
     """What the Z numbers of a taste are weights of."""
     worth: Any = belief.worth
+    if isinstance(worth, LikeRaters):
+        worth = worth.inner
+        plain = [features[q] if q < len(features) else f"direction {q + 1}" for q in range(worth.width - 1)]
+        features = [*plain, "what people like the rater add"]
     if isinstance(worth, LinearWorth) and worth.matrix is None:
         names = features if len(features) == len(worth.scale) else [f"x{d}" for d in range(len(worth.scale))]
         lifted = [f"square {q + 1}" for q in range(worth.described - len(names))]

@@ -79,7 +79,9 @@ class Belief:
                     "adapt(), or call without strict=True to predict from the prior."
                 )
         silent = dataclasses.replace(
-            data.take(torch.arange(0)), rater_ids=tuple(f"new {r}" for r in range(int(new.sum())))
+            data.take(torch.arange(0)),
+            rater_ids=tuple(f"new {r}" for r in range(int(new.sum()))),
+            covariates=None,
         )
         both = joined(self.draws, self.adapt(silent))
         index = index.clone()

@@ -11,7 +11,7 @@ from torch import Tensor
 from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
-from pluralign.population.held_out import Choice, choose, some
+from pluralign.population.held_out import Choice, check_ridge, choose, some
 from pluralign.population.newton import crowd, modes, solve
 from pluralign.population.pooled import common_taste, need_answers
 from pluralign.population.prior import Atoms
@@ -64,6 +64,7 @@ class Camps:
     leak: float = 0.0
 
     def __post_init__(self) -> None:
+        check_ridge(self.ridge)
         if self.groups != "auto" and (not isinstance(self.groups, int) or self.groups < 1):
             raise ValueError(f'`groups` must be a positive number of camps or "auto", got {self.groups!r}.')
         if not 0 <= self.leak < 1:

@@ -80,7 +80,8 @@ def resampled(data: Comparisons, generator: torch.Generator) -> Comparisons:
     inside = torch.arange(len(rater)) - (count.cumsum(0) - count)[rater]
     rows = order[first[rater] + inside]
     ids = tuple(str(r) for r in range(len(drawn)))
-    blank = dataclasses.replace(data, rater=torch.zeros_like(data.rater), rater_ids=ids)
+    told = None if data.covariates is None else data.covariates[drawn]
+    blank = dataclasses.replace(data, rater=torch.zeros_like(data.rater), rater_ids=ids, covariates=told)
     return dataclasses.replace(blank.take(rows), rater=rater)
 
 

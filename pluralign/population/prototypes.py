@@ -12,7 +12,7 @@ from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.camps import Camps
-from pluralign.population.held_out import choose, some_of_both
+from pluralign.population.held_out import check_ridge, choose, some_of_both
 from pluralign.population.mixing import mixed
 from pluralign.population.pooled import common_taste, need_answers
 from pluralign.population.prior import Atoms
@@ -66,6 +66,7 @@ class Prototypes:
     rounds: int = 30
 
     def __post_init__(self) -> None:
+        check_ridge(self.ridge)
         if self.prototypes != "auto" and (not isinstance(self.prototypes, int) or self.prototypes < 1):
             raise ValueError(f'`prototypes` must be a positive number or "auto", got {self.prototypes!r}.')
         if not (self.concentration in ("auto", "learned") or _positive(self.concentration)):
