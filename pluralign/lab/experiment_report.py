@@ -404,7 +404,7 @@ def _run(told: dict[str, Any]) -> list[str]:
     return [
         bullets(
             [
-                "Two fifths of what people compared came from random behaviour, the rest from four half-trained policies.",
+                "Two fifths of what people compared came from random behaviour, the rest from a few half-trained policies.",
                 "Factors were put on one scale by how much they differ between two segments.",
                 "Policies were trained by PPO and judged on fresh episodes, all from the same first states; the best policy "
                 "known for a person is the best of all that were trained, by their true taste.",
