@@ -15,7 +15,7 @@ from pluralign.raters.presets import MINDED
 from pluralign.rewards import known_voices
 from pluralign.streams import Streams
 
-BEHAVIOURS = 4  # policies trained for random tastes, where there are not more goals than that
+BEHAVIOURS = 4  # policies trained for random tastes
 NOBODY = 1e6  # a factor on this many times its scale counts for nothing
 
 
@@ -121,14 +121,11 @@ def signed(bed: Bed, scale: Float[Tensor, " F"]) -> dict[str, float]:
 
 
 def _tastes(bed: Bed, factors: Tensor, streams: Streams) -> Float[Tensor, "B F"]:
-    """Random directions among the goals, or where these are many each goal in turn, as else some would hardly be seen; at
-    the costs that all mind, in units of how factors vary so far."""
+    """Random directions among the goals, each at the costs that all mind, in units of how factors vary so far."""
     scale = factors.double().sum(1).std(0)
     scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))
     sign = torch.tensor(list(bed.signs().values()), dtype=torch.float64)
     way = torch.randn(BEHAVIOURS, len(scale), generator=streams("tastes"), dtype=torch.float64)
     way = way * (sign > 0)
     way = way / way.norm(dim=1, keepdim=True)
-    if int((sign > 0).sum()) > BEHAVIOURS:
-        way = torch.eye(len(scale), dtype=torch.float64)[sign > 0]
     return (way - MINDED * (sign < 0)) / scale

@@ -329,18 +329,8 @@ def test_everybody_is_judged_from_the_same_first_states():
     assert episodes_lost(cut, bed("reacher").world) == 32
 
 
-def test_where_goals_are_many_each_is_pursued_in_turn():
-    """Four random directions among ten goals would leave some hardly ever seen."""
-    here = bed("large-maze")
-    signs = torch.tensor(list(here.signs().values()))
-    found = shown_module._tastes(here, torch.randn(50, 25, len(signs)), Streams(0))
-    assert found.shape == (len(here.goals), len(signs))
-    assert torch.equal((found > 0).long().sum(0), (signs > 0).long())
-    assert bool((found[:, signs < 0] < 0).all())
-    assert len(shown_module._tastes(bed("reacher"), torch.randn(50, 25, 7), Streams(0))) == 4
-
-
-def test_segments_differ_in_every_goal_of_a_maze():
+def test_segments_differ_in_every_goal_of_a_maze(monkeypatch):
+    monkeypatch.setattr(shown_module, "BEHAVIOURS", 1)
     here = bed("large-maze")
     learner = here.learner(0.01, imitation=10)
     shown = collect(here, learner, 200, Streams(0))
