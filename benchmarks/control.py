@@ -89,7 +89,7 @@ def numbers(value: Any) -> dict[str, float | None]:
     }
 
 
-DRAWN = 200  # times that the people of every camp are drawn again, in each seed
+DRAWN = 100  # times that the people of every camp are drawn again, in each seed
 
 
 def worst_camp(told: dict[str, Any], welfare: str) -> dict[str, Any]:

@@ -28,15 +28,20 @@ import torch
 HERE = Path(__file__).resolve().parent
 
 
-def seconds(work: Callable[[], Any], repeats: int = 15) -> float:
-    """Median processor time of `work` after one run to warm up."""
-    work()
+def seconds(
+    work: Callable[[], Any], beside: Callable[[], Any], repeats: int = 41
+) -> tuple[float, float, float]:
+    """Median processor times of `work` and of `beside`, run in turn, and the median of their ratios."""
+    work(), beside()
     times = []
     for _ in range(repeats):
         start = time.process_time()
         work()
-        times.append(time.process_time() - start)
-    return statistics.median(times)
+        middle = time.process_time()
+        beside()
+        times.append((middle - start, time.process_time() - middle))
+    ratio = statistics.median(a / b for a, b in times)
+    return statistics.median(a for a, _ in times), statistics.median(b for _, b in times), ratio
 
 
 def tokens() -> dict[str, Any]:
@@ -69,10 +74,11 @@ def tokens() -> dict[str, Any]:
 
 
 def heads(texts: int = 20_000, answers: int = 200_000, width: int = 384, rank: int = 8) -> dict[str, Any]:
-    """One gradient of the log-likelihood of all answers, per answer; the floor reads the gathered states' scores once.
+    """One gradient of the log-likelihood of all answers, and the time to read what it must read, from memory.
 
-    The gradient of a linear head needs X once forwards and once backwards, whatever the number of answers: its floor
-    is the time to read X twice, and three numbers of each answer.
+    It needs X once forwards and once backwards, whatever the number of answers: the floor reads X twice, and for each answer
+    twice its two texts, its rater and its share (4 bytes each), and once the two rows of scores and the one of tastes that
+    its worths are made of (4 bytes x rank each). `times_states` leaves these rows out: here they come from a cache.
     """
     from pluralign.data import Comparisons, Items
     from pluralign.language.cached import Pairs, gradient
@@ -83,20 +89,23 @@ def heads(texts: int = 20_000, answers: int = 200_000, width: int = 384, rank: i
     rater = torch.randint(1000, (answers,), generator=noise)
     y = torch.randint(2, (answers,), generator=noise).float()
     big = torch.randn(64 * 1024 * 1024 // 4, generator=noise)
-    speed = big.numel() * 4 / seconds(lambda: big.sum())  # bytes per second
 
     told = Comparisons.pairs(Items(torch.zeros(texts, 0)), slate[:, 0], slate[:, 1], rater, y)
     pairs = Pairs.of(told)
     rows = []
     for name, wide in (("linear", 1), ("low rank", rank)):
         directions, tastes = torch.zeros(wide, width), torch.full((told.raters, wide), 0.1)
-        took = seconds(partial(gradient, x, pairs, directions, tastes, pairs.room(wide)))
-        moved = 2 * x.numel() * 4 + answers * (2 * 8 + 8 + 4) * 2 + 4 * answers * wide * 4
+        states = x if wide > 1 else x.T.contiguous().T  # as `Cached` lays them out
+        took, reading, ratio = seconds(
+            partial(gradient, states, pairs, directions, tastes), lambda: big.sum()
+        )
+        least = 2 * x.numel() * 4 + 2 * answers * 4 * 4
+        moved = least + 3 * answers * wide * 4
         rows.append(
-            {"head": name, "answers_per_second": answers / took, "floor_seconds": moved / speed,
-             "times_floor": took * speed / moved}
+            {"head": name, "answers_per_second": answers / took, "bytes_per_second": big.numel() * 4 / reading,
+             "times_floor": ratio * big.numel() * 4 / moved, "times_states": ratio * big.numel() * 4 / least}
         )  # fmt: skip
-    return {"texts": texts, "answers": answers, "width": width, "bytes_per_second": speed, "rows": rows}
+    return {"texts": texts, "answers": answers, "width": width, "rows": rows}
 
 
 def main() -> None:

@@ -213,8 +213,8 @@ def heads(size: Size, device: str) -> dict[str, Any]:
     for name, rank in (("linear", 1), ("low rank", 1 + size.rank)):
         directions = torch.zeros(rank, size.width, device=device)
         tastes = torch.ones(answers.raters, rank, device=device)
-        took = measured(partial(gradient, states, pairs, directions, tastes, pairs.room(rank)), device)
-        moved = 2 * states.numel() * 2 + size.answers * (2 * 4 + 4 + 4) * 2 + 4 * size.answers * rank * 4
+        took = measured(partial(gradient, states, pairs, directions, tastes), device)
+        moved = 2 * states.numel() * 2 + size.answers * (2 * 4 + 4 + 4) * 2
         rows.append(
             {
                 "head": name,

@@ -18,7 +18,7 @@ from pluralign.lab.run import Run, read_config
 from pluralign.language.backbone import load_backbone
 from pluralign.language.cache import texts_of
 from pluralign.language.joint import Joint, Tune
-from pluralign.language.processes import Processes
+from pluralign.language.processes import Processes, sharding
 
 
 def fit_texts(
@@ -62,7 +62,8 @@ def fit_texts(
     if len(prompts) < len(source.data.options):  # the outside option of votes
         gap = len(source.data.options) - len(prompts)
         prompts, answers = [*prompts, *[""] * gap], [*answers, *source.data.options.texts[-gap:]]
-    body = load_backbone(backbone)
+    # Slices go where they belong as the model is cut up; whole it might have no room there.
+    body = load_backbone(backbone, device="cpu" if sharding() else None)
     config = {
         "command": "fit texts",
         "population": official(population),
@@ -106,7 +107,7 @@ def fit_texts(
     return f"{_sentence(facts)}\nthe model is in {run.folder}/stages/fit/model, the report is {run.folder / 'report.html'}"
 
 
-def write_report(run: str | Path) -> Path:
+def write_report(run: str | Path, paper: Path | None = None) -> Path:
     """report.html of such a fit, from the numbers in its folder."""
     run = Path(run)
     config = read_config(run)
@@ -123,7 +124,7 @@ def write_report(run: str | Path) -> Path:
     ]
     report.section("Training", pairs(rows))
     report.section("What was run", folded("Settings", code(json.dumps(config, indent=1))))
-    return report.write(run / "report.html")
+    return report.write(run / "report.html", paper)
 
 
 def _sentence(facts: Mapping[str, Any]) -> str:

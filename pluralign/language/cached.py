@@ -1,8 +1,8 @@
 """Directions over cached states by gradients, for more texts and answers than exact fits hold; on a CPU or a GPU.
 
-A step scores every text once, by its 1 + Q directions, and gathers rows of 1 + Q numbers for answers; nothing as wide as
-a state is ever gathered. The way back is a product with a sparse matrix, without atomics. What answers need is written to
-the same memory in each step: to get fresh memory from the system takes longer than to fill it.
+A step reads every state twice: to score its text by 1 + Q directions, and for the slope of these. In between answers are
+sparse matrices of raters and texts, whose products touch the two small tables of scores and tastes alone: one number is
+written for an answer, never a row.
 """
 
 import warnings
@@ -25,18 +25,20 @@ from pluralign.utility.linear import LinearWorth
 
 @dataclass(frozen=True)
 class Pairs:
-    """M answers about pairs, sorted by rater, as sparse matrices that are made once.
+    """M answers about pairs, sorted by rater, as places in sparse matrices that are found once.
 
     Attributes:
-        back: (N, M) +1 for the first text, -1 for the second. sum: (R, M) adds up the answers of each rater.
-        first, second: (M,) texts. rater: (M,). share: (M,) of the first.
+        own: (R, N) a place for each text of each answer, first and second in turn.
+        start, rater, answer, sign: of an (N, R) matrix with the same places by text: where each text's begin, (2M,) whose
+            answer it is, which one, and +1 for the first text, -1 for the second.
+        share: (M,) of the first.
     """
 
-    back: Tensor
-    sum: Tensor
-    first: Int[Tensor, " M"]
-    second: Int[Tensor, " M"]
-    rater: Int[Tensor, " M"]
+    own: Tensor
+    start: Int[Tensor, " N1"]
+    rater: Int[Tensor, " M2"]
+    answer: Int[Tensor, " M2"]
+    sign: Float[Tensor, " M2"]
     share: Float[Tensor, " M"]
 
     @staticmethod
@@ -51,30 +53,23 @@ class Pairs:
                 f"cached heads are trained on pairs, got slates of {data.places}; split them into pairs."
             )
         order = torch.argsort(data.rater, stable=True)
-        slate, rater = data.slate[order].int(), data.rater[order].int()
-        count, texts = len(order), len(data.options)
-        by_text = slate.reshape(-1).argsort(stable=True)
-        sign = 1.0 - 2.0 * (by_text % 2)
-        text = torch.zeros(texts + 1, dtype=torch.int32)
-        text[1:] = torch.bincount(slate.reshape(-1).long(), minlength=texts).cumsum(0)
+        text, rater = data.slate[order].reshape(-1).int(), data.rater[order].int()
+        by_text = text.argsort(stable=True)
+        start = torch.zeros(len(data.options) + 1, dtype=torch.int32)
+        start[1:] = torch.bincount(text.long(), minlength=len(data.options)).cumsum(0)
         mine = torch.zeros(data.raters + 1, dtype=torch.int32)
-        mine[1:] = data.counts.cumsum(0)
-        every = torch.arange(count, dtype=torch.int32)
-        first, second = (slate[:, k].contiguous().to(device) for k in (0, 1))
-        share = data.label[order, 0].float().to(device)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-            back = _sparse(text, (by_text // 2).int(), sign, (texts, count), device)
-            total = _sparse(mine, every, torch.ones(count), (data.raters, count), device)
-        return Pairs(back, total, first, second, rater.to(device), share)
-
-    def room(self, width: int) -> Float[Tensor, "3 M Q"]:
-        """Memory that steps with `width` numbers for an answer may write to."""
-        return torch.empty(3, len(self.share), width, device=self.share.device)
+        mine[1:] = 2 * data.counts.cumsum(0)
+        own = _sparse(mine.to(device), text.to(device), torch.zeros(len(text), device=device), len(start) - 1)
+        answer = (by_text // 2).int()
+        told = (start, rater[answer], answer, 1.0 - 2.0 * (by_text % 2), data.label[order, 0].float())
+        return Pairs(own, *(one.to(device) for one in told))
 
 
-def _sparse(start: Tensor, column: Tensor, value: Tensor, size: tuple[int, int], device: str) -> Tensor:
-    return torch.sparse_csr_tensor(start, column, value, size=size, check_invariants=False).to(device)
+def _sparse(start: Tensor, column: Tensor, value: Tensor, columns: int) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        size = (len(start) - 1, columns)
+        return torch.sparse_csr_tensor(start, column, value, size=size, check_invariants=False)
 
 
 def gradient(
@@ -82,22 +77,23 @@ def gradient(
     pairs: Pairs,
     directions: Float[Tensor, "Q D"],
     tastes: Float[Tensor, "R Q"],
-    room: Float[Tensor, "3 M Q"] | None = None,
 ) -> tuple[Tensor, Float[Tensor, "Q D"], Float[Tensor, "R Q"]]:
     """Nats per answer of Bradley-Terry with worths (states @ directions') . taste, and its gradients.
 
-    States may be bfloat16: products read them as they are and add up in float32. `room` is written to.
+    States may be bfloat16: products read them as they are and add up in float32.
     """
     score = torch.nn.functional.linear(states, directions.to(states)).float()
-    gap, mine, both = pairs.room(len(directions)) if room is None else room
-    torch.index_select(score, 0, pairs.first, out=gap)
-    gap.sub_(torch.index_select(score, 0, pairs.second, out=mine))
-    torch.index_select(tastes, 0, pairs.rater, out=mine)
-    eta = torch.mul(gap, mine, out=both) @ torch.ones(gap.shape[1], device=gap.device)
-    loss = torch.nn.functional.binary_cross_entropy_with_logits(eta, pairs.share)
-    slope = ((torch.sigmoid(eta) - pairs.share) / len(eta))[:, None]
-    back = pairs.back @ mine.mul_(slope)
-    return loss, (back.T.to(states) @ states).float(), pairs.sum @ gap.mul_(slope)
+    worth = torch.sparse.sampled_addmm(pairs.own, tastes, score.T, beta=0.0).values()
+    eta = worth[0::2] - worth[1::2]
+    loss = (torch.nn.functional.softplus(eta).sum() - pairs.share @ eta) / len(eta)
+    slope = (torch.sigmoid(eta) - pairs.share) / len(eta)
+    by_text = _sparse(pairs.start, pairs.rater, slope.index_select(0, pairs.answer) * pairs.sign, len(tastes))
+    back = by_text @ tastes
+    own = pairs.own
+    by_rater = _sparse(
+        own.crow_indices(), own.col_indices(), torch.stack([slope, -slope], 1).view(-1), len(score)
+    )
+    return loss, (back.T.to(states) @ states).float(), by_rater @ score
 
 
 @dataclass(frozen=True)
@@ -141,6 +137,8 @@ class Cached:
             block = slice(start, start := start + size)
             scale[block] = 1 / (rows[:, block].var(0).mean() * size).sqrt().clamp_min(1e-9)
         states = ((rows - centre) * scale).to(device, getattr(torch, self.number))
+        if not self.rank:  # a product with one direction runs along columns
+            states = states.T.contiguous().T
         pairs = Pairs.of(data, device)
         draw = lambda name, *shape: torch.randn(*shape, generator=streams(name)).to(device)
         directions = draw("directions", 1 + self.rank, rows.shape[1]) * 0.1
@@ -161,9 +159,9 @@ class Cached:
 def _adam(states: Tensor, pairs: Pairs, directions: Tensor, tastes: Tensor, settings: Cached) -> list[float]:
     """Moves `directions` and the columns of `tastes` but the first, in place; the loss at ten points on the way."""
     moments = [torch.zeros_like(x) for x in (directions, directions, tastes, tastes)]
-    curve, room = [], pairs.room(len(directions))
+    curve = []
     for step in range(settings.updates):
-        loss, one, two = gradient(states, pairs, directions, tastes, room)
+        loss, one, two = gradient(states, pairs, directions, tastes)
         if step % max(1, settings.updates // 10) == 0:
             curve.append(float(loss))
         one = one + settings.ridge / len(pairs.share) * directions

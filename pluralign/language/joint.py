@@ -104,7 +104,12 @@ class Joint:
         body = self._prepared(backbone, streams)
         moving = [p for p in body.model.parameters() if p.requires_grad] if self.tune != "none" else []
         optimiser = torch.optim.AdamW(moving, lr=self.rate, weight_decay=self.decay) if moving else None
-        engine = dataclasses.replace(body, model=group.wrapped(body.model)) if moving else body
+        engine = body
+        if optimiser is not None:
+            model, optimiser = group.wrapped(body.model, optimiser)
+            engine = dataclasses.replace(body, model=model)
+            if group.sharded:  # what was there before has no weights any more
+                body, moving = engine, [p for p in model.parameters() if p.requires_grad]
         curve, tokens, pairs, best, since = [], 0, 0, float("inf"), 0
         stored = [p.detach().clone() for p in moving]
         bar = tqdm(
@@ -127,7 +132,8 @@ class Joint:
                 break
             for part in steps(kept, groups, self.batch, streams("order", turn)):
                 mine = group.part(part, groups)
-                tokens += self._step(engine, optimiser, moving, belief, mine, pieces, group.count / len(part))
+                weight = group.count / len(part)
+                tokens += self._step(engine, optimiser, moving, belief, mine, pieces, weight, group)
                 pairs += padded_pairs(length, part.slate[:, :2].clamp_min(0), PAIRS)
         with torch.no_grad():
             for parameter, value in zip(moving, stored):
@@ -140,6 +146,11 @@ class Joint:
             "tokens": group.total(tokens),
             "pairwise_tokens": pairs,
         }
+        if group.sharded and moving:
+            weights = group.whole(body.model)
+            if group.first:
+                body = self._prepared(backbone, streams)
+                body.model.load_state_dict(weights)
         return TextBelief(final, body, self.tune, backbone.name, notes)
 
     def _prepared(self, backbone: Backbone, streams: Streams) -> Backbone:
@@ -169,13 +180,14 @@ class Joint:
         part: Comparisons,
         pieces: Sequence[Pieces],
         weight: float,
+        group: Processes,
     ) -> int:
         """One step of AdamW on the answers of `part`, each of this weight; returns the tokens computed."""
         if not len(part):  # other processes have some, and gradients are added up together
-            found = encode(body, pieces[:1], at_once=self.at_once)
+            found = encode(body, pieces[:1], at_once=self.at_once, ways=group.ways)
             loss = 0.0 * found.states.sum()
         else:
-            found, loss = self._loss(body, belief, part, pieces, weight)
+            found, loss = self._loss(body, belief, part, pieces, weight, group)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(moving, self.clip)
@@ -183,11 +195,17 @@ class Joint:
         return found.counts.computed
 
     def _loss(
-        self, body: Backbone, belief: Belief, part: Comparisons, pieces: Sequence[Pieces], weight: float
+        self,
+        body: Backbone,
+        belief: Belief,
+        part: Comparisons,
+        pieces: Sequence[Pieces],
+        weight: float,
+        group: Processes,
     ) -> tuple[Encoded, Tensor]:
         """Hidden states of the texts of `part`, each once, and `weight` times the nats of its answers."""
         met = torch.unique(part.slate[part.slate != ABSENT])
-        found = encode(body, [pieces[k] for k in met.tolist()], at_once=self.at_once)
+        found = encode(body, [pieces[k] for k in met.tolist()], at_once=self.at_once, ways=group.ways)
         place = torch.full((len(part.options),), ABSENT)
         place[met] = torch.arange(len(met))
         slate = torch.where(part.slate == ABSENT, ABSENT, place[part.slate.clamp_min(0)])
@@ -215,9 +233,11 @@ def encoded(
     """The options of `data` with their hidden states, each read by one process."""
     assert isinstance(data.options, Texts)
     group = group or Processes()
+    mine = pieces[group.rank :: group.count]
     with torch.no_grad():
-        mine = encode(backbone, pieces[group.rank :: group.count], at_once=at_once).states.cpu()
-    states = group.gathered(mine)
+        read = encode(backbone, mine or pieces[:1], at_once=at_once, ways=group.ways).states.cpu()
+    group.sliced(backbone.model)
+    states = group.gathered(read[: len(mine)])
     return dataclasses.replace(data.options, embedding=states)
 
 

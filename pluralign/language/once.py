@@ -5,7 +5,7 @@ and their positions go on from the prompt's, so every state is what it would be 
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,21 +173,32 @@ def padded_pairs(length: Int[Tensor, " N"], slate: Int[Tensor, "M 2"], batch: in
     return sum(longest)
 
 
-def encode(backbone: Any, pieces: Sequence[Pieces], *, at_once: int = 8192) -> Encoded:
+def encode(
+    backbone: Any,
+    pieces: Sequence[Pieces],
+    *,
+    at_once: int = 8192,
+    ways: Callable[[int], int] | None = None,
+) -> Encoded:
     """Hidden states of N texts; with gradients where they are on.
 
     Args:
         backbone: a `Backbone`.
         pieces: of N texts; equal ones are encoded once.
         at_once: tokens read at a time, with padding.
+        ways: how often to go through the model when so many times are needed; what is more is a text read for nothing.
     """
     single, back = distinct(pieces)
     packs = packs_of(single, sharing=backbone.sharing, most=max(2 * backbone.longest, 256))
     parts, order, padded = [], [], 0
-    for batch in batches_of(packs, at_once):
+    ready = batches_of(packs, at_once)
+    more = 0 if ways is None or not ready else ways(len(ready)) - len(ready)  # before any process sets out
+    for batch in ready:
         parts.append(_states(backbone, batch))
         order += [number for pack in batch for number in pack.member]
         padded += len(batch) * max(map(len, batch))
+    for _ in range(more):
+        parts[0] = parts[0] + 0.0 * _states(backbone, ready[0][:1]).sum()
     counts = Counts(len(single), sum(map(len, packs)), padded)
     if not parts:
         return Encoded(torch.zeros(0, backbone.width), counts)

@@ -1,7 +1,8 @@
 """Training by several processes, as `accelerate launch` or `torchrun` starts them; nothing of it where there is one.
 
-Each process holds the model and reads its own prompts of a step; accelerate's DistributedDataParallel adds gradients up.
-The population is fitted in every process alike, from hidden states that each has gathered.
+Each process reads its own prompts of a step. Either it holds the model, and DistributedDataParallel adds gradients up; or
+it holds a slice of every weight, gradient and moment (FSDP, version 2), which come together layer by layer on every way
+through. The population is fitted in every process alike, from hidden states that each has gathered.
 """
 
 import os
@@ -22,42 +23,55 @@ class Processes:
 
     Attributes:
         rank: from 0. count: of all. engine: an `accelerate.Accelerator`, or None where there is one process.
+        sharded: whether weights are held in slices.
     """
 
     rank: int = 0
     count: int = 1
     engine: Any = None
+    sharded: bool = False
 
     @staticmethod
     def here() -> "Processes":
-        """What the launcher said in the environment."""
+        """What the launcher said in the environment.
+
+        Raises:
+            ValueError: it asks for the first version of FSDP.
+        """
         if int(os.environ.get("WORLD_SIZE", "1")) < 2:
             return Processes()
+        sharded = sharding()
+        if sharded and os.environ.get("FSDP_VERSION", "1") != "2":
+            raise ValueError(
+                "FSDP is supported in its version 2, and this launch asks for version 1; add --fsdp_version 2."
+            )
         accelerate = need("accelerate")
         # Processes read different numbers of batches, so that nothing may be exchanged on the way forward.
         wrapping = accelerate.DistributedDataParallelKwargs(
             broadcast_buffers=False, find_unused_parameters=True
         )
-        engine = accelerate.Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[wrapping])
-        if str(engine.distributed_type).endswith("FSDP"):
-            raise ValueError(
-                "FSDP exchanges weights in every forward pass, and processes here make different numbers of them; "
-                "launch without FSDP, and train adapters where the model is large."
-            )
-        return Processes(engine.process_index, engine.num_processes, engine)
+        plugin = need("accelerate.utils").FullyShardedDataParallelPlugin(fsdp_version=2) if sharded else None
+        engine = accelerate.Accelerator(
+            cpu=not torch.cuda.is_available(), kwargs_handlers=[wrapping], fsdp_plugin=plugin
+        )
+        if sharded and engine.device.type == "cpu":
+            # accelerate leaves FSDP to accelerators and forgets it here; torch does it on processors as well.
+            engine.state.distributed_type = need("accelerate.utils").DistributedType.FSDP
+            engine.state.fsdp_plugin = plugin
+        return Processes(engine.process_index, engine.num_processes, engine, sharded)
 
     @property
     def first(self) -> bool:
         """Whether this process is the one that writes."""
         return self.rank == 0
 
-    def wrapped(self, model: Any) -> Any:
-        """The model, with gradients added up over processes; it keeps its `config`."""
+    def wrapped(self, model: Any, optimiser: Any) -> tuple[Any, Any]:
+        """The model and its optimiser, with gradients added up over processes; the model keeps its `config`."""
         if self.engine is None:
-            return model
-        made = self.engine.prepare_model(model)
+            return model, optimiser
+        made, optimiser = self.engine.prepare(model, optimiser)
         made.config = model.config
-        return made
+        return made, optimiser
 
     def part(self, data: Comparisons, group: Tensor) -> Comparisons:
         """The answers of this process: those about its prompts, every `count`-th of the step."""
@@ -65,6 +79,31 @@ class Processes:
             return data
         _, place = torch.unique(group[data.slate[:, 0]], return_inverse=True)
         return data.take(place % self.count == self.rank)
+
+    def ways(self, mine: int) -> int:
+        """How often this process must go through the model, which needs `mine` times: as often as any, where weights
+        come together on the way."""
+        if not self.sharded:
+            return mine
+        return max(need("accelerate.utils").gather_object([mine]))
+
+    def sliced(self, model: Any) -> None:
+        """Leave slices of weights alone in memory, so that the next way through sees what was changed in them."""
+        if self.sharded:
+            from torch.distributed.fsdp import FSDPModule
+
+            for module in model.modules():
+                if isinstance(module, FSDPModule):
+                    module.reshard()
+
+    def whole(self, model: Any) -> dict[str, Tensor]:
+        """All weights, put together in the first process; nothing in others."""
+        found: dict[str, Tensor] = {}
+        for name, value in model.state_dict().items():
+            full = value.full_tensor() if hasattr(value, "full_tensor") else value
+            if self.first:
+                found[name] = full.cpu()
+        return found
 
     def gathered(self, mine: Tensor) -> Tensor:
         """Rows that process r holds as r, r + count, r + 2 count, ... of the whole, in their order again."""
@@ -86,3 +125,11 @@ class Processes:
             return value
         box: Sequence[Any] = need("accelerate.utils").broadcast_object_list([value])
         return box[0]
+
+
+def sharding() -> bool:
+    """Whether the launcher asked that weights be held in slices."""
+    return (
+        os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+        and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    )
