@@ -72,6 +72,13 @@ def verdict(
         )
     if personal is not None:
         said += [s for g in where if (s := _sentence(table, personal, g, about["most"])) is not None]
+    if chosen.name == "pooled" and personal is not None:
+        most = max(_against(table, personal, group)["high"] for group in where if group[0] != "items")
+        if most > 0:
+            said.append(
+                f"What these answers leave open: telling raters apart by {say(personal)} could still gain up to {most:.3f} nats "
+                "per answer (95 %); to see smaller differences takes more answers of each rater, or more raters."
+            )
     if personal is not None and ("unseen", "all") in where:
         adapted = _adaptation(results[personal])
         if adapted is not None and adapted <= 0:
