@@ -50,7 +50,12 @@ def _difference(raters: Any, answers: Any, metric: str, gain: Estimate) -> dict[
     }
 
 
-COMBINED = ("stacked",)
+OPAQUE = (
+    "stacked",
+    "ensemble",
+    "variational",
+    "in_context",
+)  # combinations and networks: tastes have no names
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,8 @@ class Chosen:
 def choose_member(results: dict[str, Result], simple: str = "pooled") -> Chosen:
     """Mean held-out log loss per rater; pooled unless beaten by one standard error of the paired difference.
 
-    A combination of members, whose tastes have no names, is likewise chosen only if it beats the best single one by a
-    standard error. A member that fell back on a simpler one is that one, and is not chosen.
+    A combination of members or a network, whose tastes have no names, is likewise chosen only if it beats the best of the
+    others by a standard error. A member that fell back on a simpler one is that one, and is not chosen.
     """
     rows = []
     base = results[simple].held
@@ -88,16 +93,17 @@ def choose_member(results: dict[str, Result], simple: str = "pooled") -> Chosen:
     if others.empty:
         return Chosen(simple, table, None)
     best = str(others.population.iloc[0])
-    if best in COMBINED and len(others) > 1:
-        best = _earned(results, best, str(others.population.iloc[1]))
+    plain = [str(name) for name in others.population if name not in OPAQUE]
+    if best in OPAQUE and plain:
+        best = _earned(results, best, plain[0])
     top = others[others.population == best].iloc[0]
     better = top.gain > top.error and top.gain > 0
     return Chosen(best if better else simple, table, best)
 
 
-def _earned(results: dict[str, Result], combined: str, single: str) -> str:
-    """`combined` where it predicts held-out answers better than `single` by more than a standard error."""
-    both = results[combined].held.merge(results[single].held, on="rater_id", suffixes=("", "_single"))
-    gap = (both.log_loss_single - both.log_loss).to_numpy()
+def _earned(results: dict[str, Result], opaque: str, plain: str) -> str:
+    """`opaque` where it predicts held-out answers better than `plain` by more than a standard error."""
+    both = results[opaque].held.merge(results[plain].held, on="rater_id", suffixes=("", "_plain"))
+    gap = (both.log_loss_plain - both.log_loss).to_numpy()
     error = float(gap.std(ddof=1) / len(gap) ** 0.5) if len(gap) > 1 else float("inf")
-    return combined if gap.mean() > error else single
+    return opaque if gap.mean() > error else plain

@@ -200,7 +200,8 @@ def check_people(settings: Experiment) -> None:
     here, name = bed(settings.world), settings.population
     if name not in PRESETS and not name.endswith(FILES):
         raise ValueError(
-            f"there is no population {name!r}; there are {', '.join(PRESETS)}, or give a {', '.join(FILES)} file."
+            f"there is no population {name!r}; there are {', '.join(PRESETS)}, or give a file that ends in "
+            f"{', '.join(FILES)}."
         )
     people = people_by(settings, torch.ones(len(here.signs()), dtype=torch.float64), 0)
     taste = getattr(people, "taste", None)

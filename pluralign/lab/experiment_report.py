@@ -1,6 +1,5 @@
 """The report of an experiment on any world: who is left behind, what could be had, what it looks like."""
 
-import base64
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,23 +15,20 @@ from pluralign.lab.report import (
     GREY,
     INK,
     Report,
-    bullets,
     canvas,
     cell,
-    code,
     figure,
-    folded,
-    pairs,
-    picture,
     table,
     titled,
 )
 from pluralign.lab.run import read_config
+from pluralign.lab.what_ran import by_person, cautions, film, how_it_was_run
 from pluralign.metrics import Estimate, over_seeds, worst_decile
 from pluralign.streams import Streams
 
 MIXTURES = 400
 LOST = 0.2  # regret of a camp, served by its own taste, above which the report says what is lacking
+FILM = "The same first state for all. A voice's policy is the personalised one, told to serve this voice."
 STYLE = {"pooled": ("-", "s"), "welfare": ("--", "D"), "personalised": (":", "*")}  # line, mark
 
 
@@ -68,7 +64,7 @@ def own_camps(told: dict[str, Any]) -> list[Tensor]:
 
 def against_own(told: dict[str, Any]) -> list[Tensor]:
     """(R,) of every seed: regret when served by the own taste, where 0 is the policy of the own true camp."""
-    return [_numbers(judged["against own camp"]) for judged in told["judged"]]
+    return [by_person(judged["against own camp"]) for judged in told["judged"]]
 
 
 def shown_policies(told: dict[str, Any]) -> dict[str, str]:
@@ -83,11 +79,7 @@ def shown_policies(told: dict[str, Any]) -> dict[str, str]:
 
 def regrets(told: dict[str, Any], policy: str) -> list[Tensor]:
     """(R,) of every seed, NaN for people with nothing to gain."""
-    return [_numbers(judged["regret"][policy]) for judged in told["judged"]]
-
-
-def _numbers(row: list[float | None]) -> Tensor:
-    return torch.tensor([np.nan if x is None else x for x in row], dtype=torch.float64)
+    return [by_person(judged["regret"][policy]) for judged in told["judged"]]
 
 
 def estimate(told: dict[str, Any], policy: str, statistic: str) -> Estimate:
@@ -148,7 +140,7 @@ def write_report(folder: str | Path, paper: Path | None = None) -> Path:
         ],
         _cautions(told),
     )
-    report.section("What it looks like", *_film(folder, config["world"]))
+    report.section("What it looks like", *film(folder, config["world"], FILM))
     report.section(
         "Who is left behind",
         figure(
@@ -186,13 +178,7 @@ def _part(x: float) -> str:
 
 
 def _cautions(told: dict[str, Any]) -> list[str]:
-    out = []
-    if len(told["seeds"]) < 3:
-        out.append(
-            "Few seeds: intervals say little, or with one seed nothing, of how much another training would change."
-        )
-    if told["config"]["quick"]:
-        out.append("A quick run: policies were trained for two fifths of the usual steps.")
+    out = cautions(told["config"], len(told["seeds"]))
     none = sum(int(row.isnan().sum()) for row in regrets(told, "pooled"))
     if none:
         out.append(f"{none} people gain nothing from any policy that was found, and are left out.")
@@ -243,17 +229,6 @@ def lacking(told: dict[str, Any]) -> list[str]:
     return out
 
 
-def _film(folder: Path, world: str) -> list[str]:
-    gif, problem = folder / "films" / "film.gif", folder / "films" / "problem.txt"
-    if gif.is_file():
-        source = "data:image/gif;base64," + base64.b64encode(gif.read_bytes()).decode()
-        words = "The same first state for all. A voice's policy is the personalised one, told to serve this voice."
-        if (folder / "films" / "film.mp4").is_file():
-            words += " The same as a film: films/film.mp4."
-        return [picture(source, words)]
-    return [problem.read_text("utf-8") if problem.is_file() else f"No film of the {world} was asked for."]
-
-
 def _style(policy: str) -> tuple[str, str]:
     return STYLE.get(policy, STYLE["welfare"])
 
@@ -301,9 +276,7 @@ def told_taste(taste: np.ndarray, names: list[str]) -> str:
 def _frontier(told: dict[str, Any]) -> Any:
     drawing, ax = canvas(7.5, 4.6)
     judged = told["judged"][0]
-    rows = {
-        name: np.array([np.nan if x is None else x for x in row]) for name, row in judged["regret"].items()
-    }
+    rows = {name: by_person(row).numpy() for name, row in judged["regret"].items()}
     kept = ~np.isnan(rows["pooled"])
     gain = {name: torch.from_numpy(1 - row[kept]) for name, row in rows.items()}
     corners = torch.stack([g for name, g in gain.items() if name.split()[0] in ("camp", "voice", "personal")])
@@ -393,26 +366,14 @@ def _heard(told: dict[str, Any]) -> list[str]:
 
 
 def _run(told: dict[str, Any]) -> list[str]:
-    config = {
-        k: v for k, v in told["config"].items() if k not in ("format", "version", "command") and v is not None
-    }
-    flags = " ".join(
-        f"--{k.replace('_', '-')}" if v is True else f"--{k.replace('_', '-')} {v}"
-        for k, v in config.items()
-        if k != "world" and v is not False
+    return how_it_was_run(
+        told,
+        [
+            "Two fifths of what people compared came from random behaviour, the rest from four half-trained policies.",
+            "Factors were put on one scale by how much they differ between two segments.",
+            "Policies were trained by PPO and judged on fresh episodes, all from the same first states; the best policy "
+            "known for a person is the best of all that were trained, by their true taste.",
+            "The network that serves everybody by their taste goes on from the voices' own policies, so that it has seen "
+            "more steps than a policy trained for one camp alone, and may be the best known itself.",
+        ],
     )
-    return [
-        bullets(
-            [
-                "Two fifths of what people compared came from random behaviour, the rest from four half-trained policies.",
-                "Factors were put on one scale by how much they differ between two segments.",
-                "Policies were trained by PPO and judged on fresh episodes, all from the same first states; the best policy "
-                "known for a person is the best of all that were trained, by their true taste.",
-                "The network that serves everybody by their taste goes on from the voices' own policies, so that it has seen "
-                "more steps than a policy trained for one camp alone, and may be the best known itself.",
-            ]
-        ),
-        pairs([(k, str(v)) for k, v in config.items()]),
-        code(f"pluralign experiment {config['world']} {flags}"),
-        folded("versions", code(told["versions"])),
-    ]

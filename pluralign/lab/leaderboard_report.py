@@ -21,6 +21,7 @@ from pluralign.lab.report import (
 from pluralign.lab.results import read_table
 from pluralign.lab.run import read_config
 from pluralign.lab.verdict import CONTROLS, say
+from pluralign.lab.what_ran import settings_and_versions
 
 _SEEN = 0.0005  # a difference that three digits do not show is none worth a mark
 _MARKS = {
@@ -94,11 +95,7 @@ def write_report(folder: str | Path, paper: Path | None = None) -> Path:
         "What was run",
         pairs([(k, v) for k, v in about["lines"]] + [("protocol", about["plan"])]),
         code(command(config)),
-        folded(
-            "Settings and versions",
-            code(json.dumps(config, indent=1)),
-            code((folder / "versions.txt").read_text("utf-8")),
-        ),
+        settings_and_versions(folder),
     )
     return report.write(folder / "report.html", paper)
 

@@ -11,17 +11,14 @@ from pluralign.lab.report import (
     GREY,
     INK,
     Report,
-    bullets,
     canvas,
     cell,
-    code,
     figure,
-    folded,
-    pairs,
     table,
     titled,
 )
 from pluralign.lab.run import read_config
+from pluralign.lab.what_ran import how_it_was_run
 
 RED, BLUE = "#c8453b", "#2c6fbb"
 CAMPS = {"red": RED, "blue": BLUE}
@@ -390,28 +387,19 @@ def _population_table(told: dict[str, Any]) -> str:
 def _run(told: dict[str, Any], folder: Path) -> list[str]:
     config = told["config"]
     seconds = {name: sum(t["seconds"] for t in each) for name, each in told["trained"].items()}
-    settings = [(k, str(v)) for k, v in config.items() if k not in ("format", "version", "command")]
-    flags = " ".join(
-        f"--{k.replace('_', '-')}" if v is True else f"--{k.replace('_', '-')} {v}"
-        for k, v in config.items()
-        if k not in ("format", "version", "command") and v is not False
-    )
     camps = told["beliefs"][0]["members"]["camps"]["notes"].get("groups")
-    return [
-        bullets(
-            [
-                "People judge a piece of trajectory by the sum over its steps of closeness to their goal less a little "
-                f"for effort, times {config['rationality']:g}; they choose by Luce's rule, and {config['lapse']:.0%} of "
-                "answers are guesses.",
-                f"Camps by EM found {camps} camps by held-out likelihood (first seed); policies were trained by PPO "
-                "and judged on fresh episodes, all on the same starts.",
-                "The lottery of MaxMin draws one policy for a whole episode.",
-            ]
-        ),
-        pairs([*settings, *((f"seconds, {name}", f"{s:.0f}") for name, s in seconds.items())]),
-        code(f"pluralign experiment maze {flags}"),
-        folded("versions", code(told["versions"])),
-    ]
+    return how_it_was_run(
+        told,
+        [
+            "People judge a piece of trajectory by the sum over its steps of closeness to their goal less a little "
+            f"for effort, times {config['rationality']:g}; they choose by Luce's rule, and {config['lapse']:.0%} of "
+            "answers are guesses.",
+            f"Camps by EM found {camps} camps by held-out likelihood (first seed); policies were trained by PPO "
+            "and judged on fresh episodes, all on the same starts.",
+            "The lottery of MaxMin draws one policy for a whole episode.",
+        ],
+        more=[(f"seconds, {name}", f"{s:.0f}") for name, s in seconds.items()],
+    )
 
 
 def _figures(told: dict[str, Any], folder: Path) -> None:

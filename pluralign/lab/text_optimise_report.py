@@ -11,14 +11,13 @@ from pluralign.lab.report import (
     INK,
     Report,
     canvas,
-    code,
     figure,
-    folded,
     pairs,
     table,
     titled,
 )
 from pluralign.lab.run import read_config
+from pluralign.lab.what_ran import settings_and_versions
 
 
 def sentence(run: str | Path) -> str:
@@ -97,11 +96,7 @@ def write_report(run: str | Path, paper: Path | None = None) -> Path:
     report.section("What it says", *(pairs(list(zip(names, row, strict=True))) for row in facts["shown"]))
     report.section(
         "What was run",
-        folded(
-            "Settings and versions",
-            code(json.dumps(config, indent=1)),
-            code((run / "versions.txt").read_text("utf-8")),
-        ),
+        settings_and_versions(run),
     )
     return report.write(run / "report.html", paper)
 

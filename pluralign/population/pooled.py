@@ -1,6 +1,5 @@
 """Pooled: everybody has one taste. Bradley-Terry and its kin."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -100,10 +99,3 @@ def need_answers(data: Comparisons) -> None:
         raise ValueError(
             "fit needs at least one answer, got none; check the filter or the split that made the data."
         )
-
-
-def anonymous(data: Comparisons) -> Comparisons:
-    """The same answers, all by one nameless rater: a control that no population may beat without a reason."""
-    return dataclasses.replace(
-        data, rater=torch.zeros_like(data.rater), rater_ids=("everybody",), covariates=None
-    )

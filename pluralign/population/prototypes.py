@@ -21,6 +21,7 @@ from pluralign.population.training import train
 from pluralign.population.wide import is_wide
 from pluralign.streams import Seed, Streams
 from pluralign.utility import Linear, Utility, Worth
+from pluralign.utility.conditional import only_shown
 from pluralign.utility.linear import LinearWorth
 from pluralign.utility.mlp import MLPWorth
 
@@ -156,6 +157,7 @@ class Prototypes:
             worth, _, more = train(cast(MLPWorth, worth), dirichlet_grid(alpha, 64), self.rule, data, streams)
             prior = Simplex(torch.eye(count).double(), alpha, self.draws if count > 1 else 1)
             return self._belief(data, worth, prior, {**notes, **more})
+        data = only_shown(data, worth)
         start = (
             begin(data, worth, count)
             if begin

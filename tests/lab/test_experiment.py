@@ -382,7 +382,7 @@ WRONG = {
     'preset = "ranked"': "an experiment judges policies by sums of factors",
     'preset = "ideal-points"': "one number for each of speed, power, height",
     "share = [": "clans.toml: ",
-    None: "give a .toml or .json file, or the name of a preset",
+    None: "no population at clans.toml",
 }
 
 

@@ -11,7 +11,6 @@ from pluralign.choice import Luce
 from pluralign.data import Comparisons, Items
 from pluralign.population import Atoms, Belief, Draws
 from pluralign.population.held_out import choose, hold_out, log_loss
-from pluralign.population.pooled import anonymous
 from pluralign.population.registry import MODELS
 from pluralign.streams import Streams
 from pluralign.utility import Linear
@@ -199,10 +198,7 @@ def test_nothing_to_choose_by_leaves_the_first():
 
 def test_no_rater_information_is_one_rater():
     data = led(5)
-    nameless = anonymous(data)
-    assert nameless.rater_ids == ("everybody",)
-    assert int(nameless.rater.max()) == 0
-    assert len(nameless) == len(data)
+    nameless = dataclasses.replace(data, rater=torch.zeros_like(data.rater), rater_ids=("everybody",))
     belief = MODELS["pooled"](ridge=1.0).fit(data)
     again = MODELS["pooled"](ridge=1.0).fit(nameless)
     torch.testing.assert_close(belief.prior.z, again.prior.z)
