@@ -150,9 +150,7 @@ def evaluate_run(
     Returns:
         a table for each of "seen", "items", "unseen" (by number of answers) that the split has, or "all".
     """
-    belief, facts = open_run(run)
-    source = _read_alike(folder, answers, facts)
-    _same_features(facts, source.data)
+    belief, _, source = _opened(run, folder, answers)
     if source.role is None:
         if read_config(run).get("fingerprint") == fingerprint(folder):
             warnings.warn("the model was fitted to these very answers: the numbers flatter it.", stacklevel=2)
@@ -185,15 +183,26 @@ def adapt_run(
         low, high. A taste is in utils per standard deviation of the feature; of a camp the mean is the chance to be in
         it.
     """
-    belief, facts = open_run(run)
-    source = _read_alike(folder, answers, facts)
-    _same_features(facts, source.data)
+    belief, facts, source = _opened(run, folder, answers)
     data = source.data
     if source.role is not None and (source.role == "adapt").any():
         data = data.take(torch.from_numpy(np.flatnonzero(source.role == "adapt")))
     people = (data.counts > 0).nonzero()[:, 0]
     data = data.of_raters(people)
     return tastes(belief, belief.adapt(data), data, facts["features"], level)
+
+
+def _opened(run: str | Path, folder: str | Path, answers: Answers) -> tuple[Belief, dict[str, Any], Folder]:
+    """The belief and the facts of a finished fit, and a folder whose options are described as in training."""
+    if read_config(run).get("command") == "fit texts":
+        from pluralign.lab.text_fitting import open_texts
+
+        belief, source = open_texts(run, folder, answers)
+        return belief, {"features": []}, source
+    belief, facts = open_run(run)
+    source = _read_alike(folder, answers, facts)
+    _same_features(facts, source.data)
+    return belief, facts, source
 
 
 def open_run(run: str | Path) -> tuple[Belief, dict[str, Any]]:
@@ -206,7 +215,9 @@ def open_run(run: str | Path) -> tuple[Belief, dict[str, Any]]:
     run = Path(run)
     config = read_config(run)
     if config.get("command") != "fit":
-        raise ValueError(f"{run} is a run of {config.get('command')!r}; give one that `pluralign fit` wrote.")
+        raise ValueError(
+            f"{run} is a run of {config.get('command')!r}; give one that `pluralign fit` wrote without a backbone."
+        )
     place = run / "stages" / "fit" / "result.json"
     if not place.is_file():
         raise FileNotFoundError(f"{run} is not finished; run the same `pluralign fit` again.")

@@ -7,6 +7,7 @@ import pandas as pd
 from pluralign.lab.choosing import Chosen, compare
 from pluralign.lab.protocol import Result
 
+_NOTHING = 1e-6  # nats: two predictions are the same
 CONTROLS = ("shuffled_raters", "oracle")
 
 
@@ -32,6 +33,18 @@ def verdict(
     notes = [*about["warnings"], *told]
     if personal is not None:
         said += [s for g in where if (s := _sentence(table, personal, g, about["most"])) is not None]
+    if chosen.name == "pooled" and personal is not None:
+        gains = [_against(table, personal, group) for group in where if group[0] != "items"]
+        most = max(gain["high"] for gain in gains)
+        if max(abs(gain[end]) for gain in gains for end in ("low", "high")) < _NOTHING:
+            said.append(
+                f"{say(personal).capitalize()}, free to tell raters apart, settled on one taste for all by itself."
+            )
+        elif most > 0:
+            said.append(
+                f"What these answers leave open: telling raters apart by {say(personal)} could still gain up to {most:.3f} nats "
+                "per answer (95 %); to see smaller differences takes more answers of each rater, or more raters."
+            )
     if personal is not None and ("unseen", "all") in where:
         adapted = _adaptation(results[personal])
         if adapted is not None and adapted <= 0:
