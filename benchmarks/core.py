@@ -1,4 +1,5 @@
-"""What the core must show, measured: `python benchmarks/core.py` (all), or one of speed, scale, imports, real, maze.
+"""What the core must show, measured: `python benchmarks/core.py` (all), or one of speed, scale, imports, real, maze;
+`core.py real SET ...` takes some of the real sets, and keeps what is known of the others.
 
 Each part writes benchmarks/results/core-<part>.json and prints what it measured beside the bar. The planted
 populations and the real sets are looked for in $PLURALIGN_SHARED, by default ../shared beside the checkout.
@@ -201,6 +202,10 @@ BASELINES = {
 }
 
 
+# What is known of raters there and not made from their answers; one name per column of raters.csv.
+COVARIATES = {"car_choice": ("country",), "card_choice": ("age", "income_k", "female")}
+
+
 def beside(name: str, table: Any, chosen: str) -> list[dict[str, Any]]:
     """Figures of a leaderboard beside the set's own; `errors` is the difference in standard errors, + is better."""
     rows = []
@@ -233,15 +238,20 @@ def beside(name: str, table: Any, chosen: str) -> list[dict[str, Any]]:
     return rows
 
 
-def real() -> dict[str, Any]:
+def real(*wanted: str) -> dict[str, Any]:
     """The leaderboard on the five real sets; figures beside those of the sets' own baselines are in docs."""
     from pluralign import leaderboard
 
-    found = {}
+    found: dict[str, Any] = {}
+    path = HERE / "results" / "core-real.json"
+    if wanted and path.is_file():
+        found = json.loads(path.read_text())
     for folder in sorted(p for p in (SHARED / "data").iterdir() if p.is_dir()):
+        if wanted and folder.name not in wanted:
+            continue
         out = HERE / "results" / "runs" / folder.name
         begun = time.monotonic()
-        board = leaderboard(folder, out)
+        board = leaderboard(folder, out, covariates=COVARIATES.get(folder.name, ()))
         print(folder.name)
         print(board, flush=True)
         rows = board.table[board.table.metric.isin(["accuracy", "log_loss", "calibration_error"])]
@@ -281,7 +291,7 @@ def maze() -> dict[str, Any]:
     }
 
 
-PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "speed": speed,
     "scale": scale,
     "imports": imports,
@@ -297,10 +307,11 @@ def main() -> None:
         return _million(words[1])
     if words[:1] == ["_fit"]:
         return _fit(words[1])
-    for name in words or PARTS:
+    some = words[1:] if words[:1] == ["real"] else []
+    for name in words[:1] if some else words or PARTS:
         if name not in PARTS:
             raise SystemExit(f"there is no part {name!r}; there are {', '.join(PARTS)}")
-        found = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", **PARTS[name]()}
+        found = {**PARTS[name](*some), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
         path = HERE / "results" / f"core-{name}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(found, indent=1) + "\n")

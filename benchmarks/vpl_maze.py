@@ -70,11 +70,13 @@ def vpl(world: str, seeds: int, training: float, model: str = "camps") -> dict[s
         raise ValueError(f"VPL's protocol is of the maze, not of {world}; give --only maze.")
     name = f"vpl-{model}-{training:g}"
     run = Run.open(RUNS / name, {"command": name, "training": training, "model": model})
-    rows = [
-        run.stage(f"seed-{seed}", lambda stage, seed=seed: once(seed, training, model))
-        for seed in range(seeds)
-    ]
-    found: dict[str, Any] = {"model": model}
+    # No seeds asked for: those that are there.
+    which = range(seeds) if seeds else [s for s in range(100) if run.done(f"seed-{s}")]
+    rows = [run.stage(f"seed-{s}", lambda stage, seed=s: once(seed, training, model)) for s in which]
+    seeds = len(rows)
+    if not rows:
+        raise FileNotFoundError(f"no seed of {run.folder.name} is finished; leave --gather out to train.")
+    found: dict[str, Any] = {"seeds": seeds, "model": model}
     for name in rows[0]:
         value = Estimate.mean(torch.tensor([row[name] for row in rows], dtype=torch.float64))
         found[name] = {

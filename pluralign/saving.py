@@ -7,7 +7,9 @@ import math
 import shutil
 import sys
 import types
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,24 @@ def _found(name: str) -> Callable[..., Any] | None:
     return found if isinstance(found, types.FunctionType) else None
 
 
+@contextmanager
+def appearing(folder: str | Path) -> Iterator[Path]:
+    """A folder to make and to fill, which becomes `folder` when all went well, and is gone when not.
+
+    Raises:
+        FileExistsError: `folder` exists.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists already; name a new folder or remove it first.")
+    half = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        yield half
+        half.rename(folder)
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
 def write(value: Any, folder: str | Path, name: str) -> None:
     """Write `value` into a new folder as name.json and name.safetensors, complete or not at all.
 
@@ -128,21 +148,12 @@ def write(value: Any, folder: str | Path, name: str) -> None:
     """
     from safetensors.torch import save_file
 
-    folder = Path(folder)
-    if folder.exists():
-        raise FileExistsError(f"{folder} exists already; name a new folder or remove it first.")
-    half = folder.with_name(folder.name + ".part")
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir(parents=True)
-    try:
+    with appearing(folder) as half:
+        half.mkdir(parents=True)
         tensors: dict[str, Tensor] = {}
         tree = pack(value, tensors, name)
         (half / f"{name}.json").write_text(json.dumps({"format": FORMAT, name: tree}, indent=1) + "\n")
         save_file(tensors, half / f"{name}.safetensors")
-        half.rename(folder)
-    except BaseException:
-        shutil.rmtree(half, ignore_errors=True)
-        raise
 
 
 def read(folder: str | Path, name: str, again: str) -> Any:

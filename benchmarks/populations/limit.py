@@ -1,4 +1,4 @@
-"""How well camps could be known at best from the answers there are: the Bayes point, told who is in which camp."""
+"""How well people could be known at best from the answers there are, told more than any answer says."""
 
 from typing import Any
 
@@ -8,38 +8,106 @@ from planted import source
 
 STEPS, FIRST = 8000, 4000  # of the walk, and those left out
 LOOKS = (500, 2000)  # when the walk is fitted to the shape of the cone
+MIXES = 2000  # of the true prior, that a stranger may have
+SURE = 60.0  # utils at a typical difference: as good as never erring
+KEPT = 8  # steps of the walk that stand for the posterior of the corners
 
 
 def limit(seeds: int) -> dict[str, Any]:
-    """`ideal_points_onehot`: accuracy of each camp's posterior mean under a flat prior, against the bars of the bench.
+    """Accuracy on planted crowds by one who is told what models have to find out, against the bars of the bench.
 
-    Nobody errs there, so the posterior is uniform over the directions that explain every answer of the camp. No
-    estimate from the same answers has a better expected accuracy (Opper and Haussler 1991), and who learns from answers
-    has to find out who is in which camp as well.
+    Nobody errs there, so posteriors are uniform over what explains every answer. No estimate from the same answers has a
+    better expected accuracy (Opper and Haussler 1991), and who learns from answers knows less.
+
+    `ideal_points_onehot`: told who is in which camp; each camp's posterior mean under a flat prior.
+    `ideal_points_mixture`: told the mixes of the raters met and the law of mixes; the posterior of the three points.
+    `text_continuous`: told the four tastes and the law of mixes, but not the 200 people whom Bayes knows by heart.
     """
-    bench = source()
-    found: dict[str, list[float]] = {"seen all": [], "unseen, camp known": []}
+    found: dict[str, dict[str, list[float]]] = {
+        "ideal_points_onehot": {"seen all": [], "unseen, camp known": []},
+        "ideal_points_mixture": {"unseen 16": []},
+        "text_continuous": {"unseen 16": []},
+    }
     for seed in range(seeds):
-        world = bench.build("ideal_points_onehot", seed)
-        shown = world.design(world).astype(float)
-        gap = (shown[:, 0] - shown[:, 1]) * np.where(world.outcome == 0, 1, -1)[:, None]
-        camp, seen = world.group[world.rater], world.rater < 30
-        right = np.zeros(len(gap))
-        for c in np.unique(camp):
-            mine = gap[(world.role == bench.TRAIN) & (camp == c)]
-            right[camp == c] = gap[camp == c] @ bayes_point(mine, np.random.default_rng(seed)) > 0
-        judged = world.role == bench.QUERY
-        found["seen all"].append(float(right[judged & seen].mean()))
-        found["unseen, camp known"].append(float(right[judged & ~seen].mean()))
-        print(seed, {k: v[-1] for k, v in found.items()}, flush=True)
+        for name, value in _onehot(seed).items():
+            found["ideal_points_onehot"][name].append(value)
+        found["ideal_points_mixture"]["unseen 16"].append(_mixture(seed))
+        found["text_continuous"]["unseen 16"].append(_readers(seed))
+        print(seed, {n: {k: v[-1] for k, v in rows.items()} for n, rows in found.items()}, flush=True)
     error = lambda v: float(np.std(v, ddof=1) / len(v) ** 0.5) if len(v) > 1 else 0.0
+    told = lambda v: {"accuracy": float(np.mean(v)), "standard_error": error(v), "seeds": v}
+    return {name: {k: told(v) for k, v in rows.items()} for name, rows in found.items()}
+
+
+def _onehot(seed: int) -> dict[str, float]:
+    bench = source()
+    world = bench.build("ideal_points_onehot", seed)
+    shown = world.design(world).astype(float)
+    gap = (shown[:, 0] - shown[:, 1]) * np.where(world.outcome == 0, 1, -1)[:, None]
+    camp, seen = world.group[world.rater], world.rater < 30
+    right = np.zeros(len(gap))
+    for c in np.unique(camp):
+        mine = gap[(world.role == bench.TRAIN) & (camp == c)]
+        right[camp == c] = gap[camp == c] @ bayes_point(mine, np.random.default_rng(seed)) > 0
+    judged = world.role == bench.QUERY
     return {
-        k: {"accuracy": float(np.mean(v)), "standard_error": error(v), "seeds": v} for k, v in found.items()
+        "seen all": float(right[judged & seen].mean()),
+        "unseen, camp known": float(right[judged & ~seen].mean()),
     }
 
 
+def _mixture(seed: int) -> float:
+    """Three points and the weight of the square, told the mixes: a cone in as many dimensions, walked."""
+    bench = source()
+    world = bench.build("ideal_points_mixture", seed)
+    shown = world.design(world).astype(float)
+    gap = shown[:, 0] - shown[:, 1]  # features, and the square last
+    side = np.where(world.outcome == 0, 1, -1)[:, None]
+    taste = world.taste[world.rater]
+    # worth = sum_k w_k (2 p_k . x) - |x|^2: linear in three points and the common weight of the square
+    wide = np.concatenate([(taste[:, :, None] * gap[:, None, :-1]).reshape(len(gap), -1), gap[:, -1:]], 1)
+    train = world.role == bench.TRAIN
+    path = walk((wide * side)[train], np.random.default_rng(seed))
+    at = path[np.linspace(FIRST, STEPS - 1, KEPT).astype(int)]
+    corner = at[:, :-1].reshape(KEPT, 3, -1)
+    worths = np.einsum("md,tkd->mtk", gap[:, :-1], corner) + (gap[:, -1:] * at[:, -1])[..., None]
+    mixes = world.prior.draw(np.random.default_rng(seed), MIXES)
+    return _strangers(world, worths, mixes)
+
+
+def _readers(seed: int) -> float:
+    """The true tastes, and mixes drawn anew from their law."""
+    world = source().build("text_continuous", seed)
+    gap = world.basis[:, 0] - world.basis[:, 1]
+    mixes = np.random.default_rng(seed).dirichlet(np.full(gap.shape[1], 0.3), size=MIXES)
+    return _strangers(world, gap[:, None], mixes)
+
+
+def _strangers(world: Any, worths: np.ndarray, mixes: np.ndarray, answers: int = 16) -> float:
+    """Accuracy on strangers after their answers; worths (M, T, K) of the first less the second, T guesses alike."""
+    bench = source()
+    worths = SURE * worths / np.abs(worths).mean((0, 2), keepdims=True)
+    asked, judged = (bench.rows_by_rater(world, role) for role in (bench.ADAPT, bench.QUERY))
+    side = np.where(world.outcome == 0, 1, -1)
+    right = []
+    for rater, rows in judged.items():
+        if rater not in asked:
+            continue
+        told = asked[rater][:answers]
+        log = -np.logaddexp(0, -side[told, None, None] * (worths[told] @ mixes.T)).sum(0)  # (T, S)
+        chance = np.exp(log - log.max())
+        first = (worths[rows] @ mixes.T > 0).reshape(len(rows), -1) @ (chance / chance.sum()).ravel()
+        right.append(np.mean((first > 0.5) == (world.outcome[rows] == 0)))
+    return float(np.mean(right))
+
+
 def bayes_point(gap: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    """Mean of the directions v with gap @ v > 0, by hit-and-run (Smith 1984) from the widest margin."""
+    """Mean of the directions v with gap @ v > 0."""
+    return walk(gap, draw)[FIRST:].mean(0)
+
+
+def walk(gap: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """Directions v with gap @ v > 0, by hit-and-run (Smith 1984) from the widest margin."""
     gap = gap[np.linalg.norm(gap, axis=1) > 0]
     gap = gap / np.linalg.norm(gap, axis=1, keepdims=True)
     width = gap.shape[1]
@@ -63,4 +131,4 @@ def bayes_point(gap: np.ndarray, draw: np.random.Generator) -> np.ndarray:
         at = path[step] = at / np.linalg.norm(at)
         if step in LOOKS:
             shape = np.linalg.cholesky(np.cov(path[step // 2 : step].T) + 1e-9 * np.eye(width))
-    return path[FIRST:].mean(0)
+    return path

@@ -8,14 +8,19 @@ from pluralign.cli.parsing import Verb, parser_of
 def report(words: list[str]) -> None:
     parser = parser_of("report", "Build report.html again from the tables in a run folder.")
     parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument(
+        "--paper", type=Path, metavar="FOLDER", help="pictures as PDF and PNG, tables as CSV and LaTeX, too"
+    )
     given = parser.parse_args(words)
     from pluralign.lab.run import read_config
 
+    if given.paper is not None and given.paper.exists() and not given.paper.is_dir():
+        raise FileExistsError(f"{given.paper} is a file; name a folder for --paper.")
     command = read_config(given.run).get("command")
     if command == "fit texts":
         from pluralign.lab.text_fitting import write_report as text_report
 
-        print(text_report(given.run))
+        print(text_report(given.run, given.paper))
         return
     import importlib
 
@@ -33,7 +38,7 @@ def report(words: list[str]) -> None:
         raise ValueError(f"{given.run} is a run of {command!r}, of which there is no report.")
     write_report = importlib.import_module(f"pluralign.lab.{homes[command]}").write_report
     try:
-        print(write_report(given.run))
+        print(write_report(given.run, given.paper))
     except FileNotFoundError as problem:
         lost = Path(problem.filename or "a table").name
         raise ValueError(
@@ -65,6 +70,10 @@ def list_kind(words: list[str]) -> None:
 
 
 VERBS = (
-    Verb("report RUN", report, "build report.html again from the tables of a run"),
+    Verb(
+        "report RUN",
+        report,
+        "build report.html again from the tables of a run; --paper: figures and tables to print",
+    ),
     Verb("list KIND", list_kind, "populations, recipes, rules, utilities, raters, worlds, welfare, methods"),
 )

@@ -71,7 +71,12 @@ class Description:
             ("raters", f"{self.raters:,}" + (f" and {self.silent:,} without answers" if self.silent else "")),
             ("options", f"{self.options:,}" + (f" and {self.unseen:,} never shown" if self.unseen else "")),
             ("features", f"{self.features:,}"),
-            ("answers per rater", f"{low} to {high}, half of them {first} to {third}, median {middle}"),
+            (
+                "answers per rater",
+                f"{low} each"
+                if low == high
+                else f"{low} to {high}, half of them {first} to {third}, median {middle}",
+            ),
             ("options per slate", ", ".join(f"{k} ({n:,} answers)" for k, n in self.slate_sizes.items())),
             ("ties", f"{self.ties:,} ({self.ties / self.answers:.1%})"),
             ("graded answers", f"{self.graded:,} ({self.graded / self.answers:.1%})"),
@@ -181,7 +186,8 @@ def _warnings(found: Description, data: Comparisons) -> list[str]:
         notes.append("every answer is a tie: there is no preference to learn.")
     if found.shared == 0 and found.raters > 1:
         notes.append("no question was answered by two raters: agreement cannot be counted, only modelled.")
-    if found.repeats and found.contradictions > 0.3 * found.repeats:
+    # Beyond three in ten by two standard deviations: one of two is chance.
+    if found.contradictions > 0.3 * found.repeats + 2 * (0.21 * found.repeats) ** 0.5:
         notes.append(
             f"raters contradict themselves on {found.contradictions} of {found.repeats} repeated questions: the labels "
             "are noisy, or their orientation is mixed up."

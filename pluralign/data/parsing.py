@@ -193,6 +193,17 @@ def _raters(table: Table, ids: tuple[str, ...] | None) -> tuple[np.ndarray, tupl
     return rater, ids
 
 
+def _refuse_names(table: Table, code: np.ndarray, texts: pa.Array) -> None:
+    """Raise where every label is the name of one of the two options: a share is asked for, nothing is guessed."""
+    label = texts.to_pandas().to_numpy()[code]
+    first, second = (table.texts(name).to_pandas().to_numpy() for name in ("item_a", "item_b"))
+    if ((label == first) | (label == second)).all():
+        raise DataError(
+            f"{table.cell(0, 'label')}: the share of item_a is expected, got the option's name {label[0]!r}; write 1 "
+            "where item_a was chosen and 0 where item_b was."
+        )
+
+
 def _label(table: Table, count: int, slate: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """(M, K) shares, and the columns they came from."""
     shares = [f"label_{place}" for place in PLACES[:count]]
@@ -219,6 +230,7 @@ def _label(table: Table, count: int, slate: np.ndarray) -> tuple[np.ndarray, lis
     table.refuse(code < 0, "label", lambda row: "an answer is expected, got an empty field; drop the row")
     letters = match(pc.utf8_lower(texts), pa.array(PLACES[:count]))
     if count == 2 and not (letters[np.unique(code)] >= 0).any():
+        _refuse_names(table, code, texts)
         table.numbers("label")  # says which one is not a number
     letter = letters[code]
     table.refuse(

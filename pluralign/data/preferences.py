@@ -120,6 +120,10 @@ def records_of(path: str | Path) -> tuple[list[dict[str, Any]], Where]:
     kind = path.name.removesuffix(".gz")
     if not path.is_file():
         beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+        if path.is_dir():
+            raise DataError(
+                f"{path} is a folder; give a file of preferences (.jsonl, .json, .parquet or .csv)."
+            )
         raise DataError(f"{path} is not a file{nearest(path.name, beside)}; give a file of preferences.")
     if kind.endswith((".jsonl", ".ndjson")):
         records, numbers = json_lines(path)
@@ -201,6 +205,11 @@ def judgements(record: Mapping[str, Any], rater: str, where: Callable[[str], str
         found = exchanges(prompt, [record[single]], [single], where)
         yield make(found, "vote", [_vote(record[voted], where(voted))])
     else:
+        for name in ("chosen", "rejected"):
+            if name in record and record[name] is None:
+                raise DataError(
+                    f"{where(name)}: an answer is expected, got none; fill it or drop the record."
+                )
         near = nearest("chosen", record)
         raise DataError(
             f"{where('chosen')}: `chosen` and `rejected`, a list of answers with ranks, ratings or a choice, two "
@@ -216,9 +225,9 @@ def _field(where: Where, row: int, name: str) -> str:
 def _json(path: Path) -> list[Any]:
     try:
         with (
-            gzip.open(path, "rt", encoding="utf-8")
+            gzip.open(path, "rt", encoding="utf-8-sig")
             if path.suffix == ".gz"
-            else path.open(encoding="utf-8") as file
+            else path.open(encoding="utf-8-sig") as file
         ):
             found = json.load(file)
     except (ValueError, OSError, EOFError) as error:

@@ -41,9 +41,9 @@ def json_lines(path: str | Path) -> tuple[list[Any], list[int]]:
     records, numbers = [], []
     try:
         with (
-            gzip.open(path, "rt", encoding="utf-8")
+            gzip.open(path, "rt", encoding="utf-8-sig")
             if path.suffix == ".gz"
-            else path.open(encoding="utf-8") as file
+            else path.open(encoding="utf-8-sig") as file
         ):
             for number, line in enumerate(file, 1):
                 if line.strip():

@@ -27,6 +27,7 @@ def read_roles(folder: Path, table: Table, rater: np.ndarray) -> tuple[np.ndarra
         rater: (M,) who gave them.
     """
     role = order = None
+    source = table.source
     if {"role", "split"} <= set(table.names):
         raise DataError(f"{table.source} has a column 'role' and a column 'split'; keep one.")
     for name in ("role", "split"):
@@ -45,7 +46,7 @@ def read_roles(folder: Path, table: Table, rater: np.ndarray) -> tuple[np.ndarra
                     raise DataError(
                         f"{table.source} and {beside.source} both give roles; keep the column or the file."
                     )
-                role = _at(_column(beside, name), place, "")
+                role, source = _at(_column(beside, name), place, ""), beside.source
                 if (place < 0).any():
                     warnings.warn(
                         f"{beside.source} names no role for {int((place < 0).sum())} of {len(place)} answers, first "
@@ -54,7 +55,7 @@ def read_roles(folder: Path, table: Table, rater: np.ndarray) -> tuple[np.ndarra
                     )
         if "adapt_order" in beside.names:
             order = _at(beside.numbers("adapt_order", missing=-1).astype(np.int64), place, -1)
-    return (None if role is None else _normal(table, role, rater)), order
+    return (None if role is None else _normal(table, role, rater, source)), order
 
 
 def adapt_order(role: np.ndarray, rater: np.ndarray, session: np.ndarray | None) -> np.ndarray | None:
@@ -138,15 +139,16 @@ def _at(value: np.ndarray, place: np.ndarray, none: object) -> np.ndarray:
     return np.where(place < 0, none, value[place])  # type: ignore[arg-type,call-overload]
 
 
-def _normal(table: Table, role: np.ndarray, rater: np.ndarray) -> np.ndarray:
-    """Roles under their seven names."""
+def _normal(table: Table, role: np.ndarray, rater: np.ndarray, source: str) -> np.ndarray:
+    """Roles under their seven names; `source` is the file that gives them."""
     code, names = pd.factorize(role)
     plain = [_SAME.get(str(name).strip().lower(), str(name).strip().lower()) for name in names]
     for place, name in enumerate(plain):
         if name not in (*ROLES, *_TEST):
-            row = int((code == place).argmax())
+            row = table.row(int((code == place).argmax()))
+            where = row if source == table.source else f"{source}, for {row}"
             raise DataError(
-                f"{table.row(row)}: a role among {listed((*ROLES, *_TEST))} is expected, got {names[place]!r}"
+                f"{where}: a role among {listed((*ROLES, *_TEST))} is expected, got {names[place]!r}"
                 f"{nearest(name, ROLES)}; rename it."
             )
     clear = np.array(plain, dtype="U11")[code]

@@ -1,5 +1,7 @@
 """The option store of a folder or a frame: items, texts or segments, and what else is known of them."""
 
+import re
+import warnings
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -64,7 +66,8 @@ def options_of(table: Table, embedding: np.ndarray | None = None, width: str = "
         )
         return Texts(tuple(texts.to_pylist()), wide, ids)
     names = feature_names(table)
-    columns = [torch.from_numpy(table.numbers(name)).to(number) for name in names]
+    _tell_words(table)
+    columns = [_narrowed(table, name, number) for name in names]
     features = torch.stack(columns, 1) if columns else torch.zeros(len(table), 0, dtype=number)
     if wide is None:
         return Items(features, ids, names)
@@ -93,6 +96,48 @@ def feature_names(table: Table) -> tuple[str, ...]:
     return tuple(names)
 
 
+_WRITTEN = re.compile(r"[€$£]?\s*[-+]?\d[\d.,' ]*\s*[%€$£]?")  # a number as people write it
+_LEVELS = 12
+
+
+def _narrowed(table: Table, name: str, number: torch.dtype) -> torch.Tensor:
+    """A column in the store's number format; what does not fit into it is refused."""
+    value = table.numbers(name)
+    found = torch.from_numpy(value).to(number)
+    table.refuse(
+        ~torch.isfinite(found).numpy(),
+        name,
+        lambda row: (
+            f"a number up to {torch.finfo(number).max:.1e} is expected, got {value[row]:g}; use larger units"
+        ),
+    )
+    return found
+
+
+def _tell_words(table: Table) -> None:
+    """Refuse columns of numbers that only people can read, and say which columns of kinds are no features."""
+    kinds = []
+    for name in table.names:
+        if name.endswith("_id") or not pa.types.is_string(table.data[name].type):
+            continue
+        text = table.texts(name).fill_null("").to_pandas()
+        given = text[text != ""].str.strip()
+        if len(given) and given.str.fullmatch(_WRITTEN).all():
+            row = int((text != "").to_numpy().argmax())
+            raise DataError(
+                f"{table.cell(row, name)}: a number is expected as 1200.5, without unit or mark for thousands, got "
+                f"{text[row]!r}; write the column so, or call it {name + '_id'!r} if it is a name."
+            )
+        if 1 < given.nunique() <= min(_LEVELS, len(given) // 2):
+            kinds.append(name)
+    if kinds:
+        warnings.warn(
+            f"{table.source}: {listed(kinds, 5)} {'is' if len(kinds) == 1 else 'are'} kept, and no model sees words: "
+            "give each kind a column of 0 and 1 to make it a feature.",
+            stacklevel=4,
+        )
+
+
 def attributes(table: Table | None, used: tuple[str, ...], key: str = "item_id") -> pd.DataFrame:
     """The columns that are no features, with the ids as the index."""
     if table is None:
@@ -107,9 +152,15 @@ def load_array(path: Path) -> np.ndarray:
         return np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise DataError(
-            f"{path.name} cannot be read as an array ({str(error).rstrip('.')}); save it again with "
+            f"{path.name} cannot be read as an array ({_unpickled(error)}); save it again with "
             "numpy.save, as numbers."
         ) from error
+
+
+def _unpickled(error: Exception) -> str:
+    """What numpy says, but for its advice to trust the file."""
+    told = str(error).rstrip(".")
+    return "it is no .npy file, or holds Python objects" if "allow_pickle" in told else told
 
 
 def _embedding(folder: Path, rows: int, source: str) -> np.ndarray | None:

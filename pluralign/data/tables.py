@@ -204,13 +204,38 @@ def _read_csv(path: Path) -> pa.Table:
         for name in header
         if name.endswith("_id") or name == "text" or _REPEATED.fullmatch(name)
     }
-    return pyarrow.csv.read_csv(
-        path,
-        # A block holds a whole record, however long its text.
-        read_options=pyarrow.csv.ReadOptions(block_size=1 << 24),
-        parse_options=pyarrow.csv.ParseOptions(newlines_in_values="text" in header),
-        convert_options=pyarrow.csv.ConvertOptions(column_types=kinds),
-    )
+    try:
+        return pyarrow.csv.read_csv(
+            path,
+            # A block holds a whole record, however long its text.
+            read_options=pyarrow.csv.ReadOptions(block_size=1 << 24),
+            parse_options=pyarrow.csv.ParseOptions(newlines_in_values="text" in header),
+            convert_options=pyarrow.csv.ConvertOptions(column_types=kinds),
+        )
+    except pa.ArrowInvalid as error:
+        _refuse_ragged(path, len(header))
+        raise error
+
+
+def _refuse_ragged(path: Path, wide: int) -> None:
+    """Raise for the first record with more or fewer fields than the header."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file)
+        before = 0
+        for record in lines:
+            if len(record) not in (0, wide):
+                open_quote = any("\n" in field for field in record)
+                hint = (
+                    "close the quotation mark that is left open"
+                    if open_quote
+                    else "quote a text that has a comma"
+                )
+                raise DataError(
+                    f"{path.name}, row {before + 1} (the header is row 1): {wide} fields are expected, as in the "
+                    f"header, got {len(record)}; {hint}, or correct the row."
+                )
+            before = lines.line_num
 
 
 def as_table(frame: Any, source: str = "the frame") -> Table:

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pluralign.lab.plan import FEW
 from pluralign.lab.protocol import SAMPLES, Result
 from pluralign.metrics.estimate import Estimate, paired_bootstrap, worst_decile
 from pluralign.metrics.evaluation import HIGHER_IS_BETTER
@@ -51,7 +50,12 @@ def _difference(raters: Any, answers: Any, metric: str, gain: Estimate) -> dict[
     }
 
 
-COMBINED = ("stacked",)
+OPAQUE = (
+    "stacked",
+    "ensemble",
+    "variational",
+    "in_context",
+)  # combinations and networks: tastes have no names
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,8 @@ class Chosen:
 def choose_member(results: dict[str, Result], simple: str = "pooled") -> Chosen:
     """Mean held-out log loss per rater; pooled unless beaten by one standard error of the paired difference.
 
-    A combination of members, whose tastes have no names, is likewise chosen only if it beats the best single one by a
-    standard error; with fewer than 12 raters, of whom no choice among single members says much about the next person, it
-    is chosen unless a single one beats it so. A member that fell back on a simpler one is that one, and is not chosen.
+    A combination of members or a network, whose tastes have no names, is likewise chosen only if it beats the best of the
+    others by a standard error. A member that fell back on a simpler one is that one, and is not chosen.
     """
     rows = []
     base = results[simple].held
@@ -90,20 +93,17 @@ def choose_member(results: dict[str, Result], simple: str = "pooled") -> Chosen:
     if others.empty:
         return Chosen(simple, table, None)
     best = str(others.population.iloc[0])
-    whole = [name for name in others.population if name in COMBINED]
-    single = [name for name in others.population if name not in COMBINED]
-    if whole and single:
-        few = len(base) < FEW
-        usual, other = (whole[0], single[0]) if few else (single[0], whole[0])
-        best = _earned(results, other, usual)
+    plain = [str(name) for name in others.population if name not in OPAQUE]
+    if best in OPAQUE and plain:
+        best = _earned(results, best, plain[0])
     top = others[others.population == best].iloc[0]
     better = top.gain > top.error and top.gain > 0
     return Chosen(best if better else simple, table, best)
 
 
-def _earned(results: dict[str, Result], other: str, usual: str) -> str:
-    """`other` where it predicts held-out answers better than `usual` by more than a standard error."""
-    both = results[other].held.merge(results[usual].held, on="rater_id", suffixes=("", "_usual"))
-    gap = (both.log_loss_usual - both.log_loss).to_numpy()
+def _earned(results: dict[str, Result], opaque: str, plain: str) -> str:
+    """`opaque` where it predicts held-out answers better than `plain` by more than a standard error."""
+    both = results[opaque].held.merge(results[plain].held, on="rater_id", suffixes=("", "_plain"))
+    gap = (both.log_loss_plain - both.log_loss).to_numpy()
     error = float(gap.std(ddof=1) / len(gap) ** 0.5) if len(gap) > 1 else float("inf")
-    return other if gap.mean() > error else usual
+    return opaque if gap.mean() > error else plain

@@ -4,6 +4,8 @@ Every stage is kept in the run folder; a stopped run goes on where it was. Seeds
 """
 
 import dataclasses
+import hashlib
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -27,14 +29,15 @@ from pluralign.lab.naming import model_named
 from pluralign.lab.run import Run, Stage, write_text
 from pluralign.lab.serving import EACH, Taught, episodes_lost, factor_returns, regret, served
 from pluralign.lab.shown import Shown, collect, signed
-from pluralign.metrics import Estimate, bootstrap, iqm, log_loss, macro, worst_decile
+from pluralign.metrics import Estimate, bootstrap, log_loss, macro, worst_decile
+from pluralign.metrics.social import middle
 from pluralign.policies import Lottery, Personalised, Policy, Single, load_policy
 from pluralign.policies.learners.ppo import PPO
 from pluralign.policies.registry import optimiser
 from pluralign.population import load
 from pluralign.population.pooled import Pooled
 from pluralign.population.voices import Voices, cluster
-from pluralign.raters import PRESETS, preset, questions
+from pluralign.raters import PRESETS, population, questions
 from pluralign.rewards import known_voices
 from pluralign.saving import read
 from pluralign.saving import write as save
@@ -42,7 +45,12 @@ from pluralign.streams import Streams
 
 JUDGED = 20  # answers of everybody, to judge predictions by
 BRIEF = 0.25  # of the usual training, for what people are shown
+FILES = (".toml", ".json", ".csv", ".csv.gz", ".parquet")  # that a population may be in
 FEW = 4  # policies that stand for people without camps
+SUMMARIES: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "interquartile mean": middle,
+    "worst decile": partial(worst_decile, worst="high"),
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,8 @@ class Experiment:
 
     Attributes:
         world: which; `pluralign list worlds` shows their factors.
-        population: who disagrees, and how; one of the presets that `pluralign list people` shows.
+        population: who disagrees, and how; one of the presets that `pluralign list people` shows, or a file: .toml or
+            .json with settings, .csv or .parquet with a taste in every row.
         model: a population model or a recipe, that explains the answers.
         groups: camps that the model is to find, where it has such a setting; its own choice by default.
         welfare: what the lottery that serves all people is best at; one that `pluralign list welfare` shows.
@@ -60,7 +69,7 @@ class Experiment:
         share: of the people in the first of two camps, for "two-camps"; half by default.
         training: steps of every policy, as a part of what the world usually gets.
         episodes: by which a policy is judged.
-        seeds: independent repetitions, 3 by default and 1 in a quick run; from 3 on, intervals are over seeds.
+        seeds: independent repetitions, 3 by default and 1 in a quick run; with one, intervals are over people alone.
         seed: the first one.
         quick: train policies for two fifths of the steps: a first look.
         films: show policies side by side in the report, where pictures can be rendered.
@@ -94,13 +103,11 @@ class Experiment:
             raise ValueError(
                 f"`training` must be positive, and 100 at most, got {self.training}; it is a part of the usual steps, 1."
             )
-        if self.population not in PRESETS:
-            raise ValueError(f"there is no population {self.population!r}; there are {', '.join(PRESETS)}.")
         if self.share is not None and (self.population != "two-camps" or not 0 < self.share < 1):
             raise ValueError(
                 f'`share` must lie between 0 and 1 and is for "two-camps", got {self.share} for {self.population!r}.'
             )
-        bed(self.world)
+        check_people(self)
         self.explains()
         optimiser(self.welfare)
 
@@ -115,7 +122,8 @@ class Experiment:
         if jobs < 1:
             raise ValueError(f"`jobs` must be at least 1, got {jobs}.")
         begun = time.monotonic()
-        run = Run.open(out, {"command": "experiment", **asdict(self)}, overwrite)
+        run = Run.open(out, {"command": "experiment", **self.config()}, overwrite)
+        self.keep_people(run)
         seeds = list(range(self.seed, self.seed + (self.seeds or 1)))
         if jobs > 1 and len(seeds) > 1:
             with ProcessPoolExecutor(min(jobs, len(seeds)), mp_context=get_context("spawn")) as pool:
@@ -145,6 +153,19 @@ class Experiment:
         """
         return model_named(self.model, None if self.groups is None else {"groups": self.groups})
 
+    def config(self) -> dict[str, Any]:
+        """All settings; of a population in a file also what tells that it has not changed."""
+        path = Path(self.population)
+        if self.population in PRESETS:
+            return asdict(self)
+        return {**asdict(self), "population_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+    def keep_people(self, run: Run) -> None:
+        """A copy in the run folder of the file that holds the population."""
+        if self.population not in PRESETS:
+            path = Path(self.population)
+            shutil.copyfile(path, run.folder / f"population{''.join(path.suffixes)}")
+
     def learner(self, part: float = 1.0) -> PPO:
         """PPO, as long as this run may take, or `part` of it."""
         part = part * self.training * (0.4 if self.quick else 1.0)
@@ -170,9 +191,35 @@ def _one_seed(settings: Experiment, run: Run, seed: int) -> None:
     settings.once(run, seed, lambda words, work: work())
 
 
+def check_people(settings: Experiment) -> None:
+    """Raise before anything is trained.
+
+    Raises:
+        ValueError: there is no such population, its file is wrong, people are too few for it, or they do not have a taste per factor.
+    """
+    here, name = bed(settings.world), settings.population
+    if name not in PRESETS and not name.endswith(FILES):
+        raise ValueError(
+            f"there is no population {name!r}; there are {', '.join(PRESETS)}, or give a file that ends in "
+            f"{', '.join(FILES)}."
+        )
+    people = people_by(settings, torch.ones(len(here.signs()), dtype=torch.float64), 0)
+    taste = getattr(people, "taste", None)
+    if taste is None or taste.shape[1] != len(here.signs()):
+        raise ValueError(
+            f"{name}: an experiment judges policies by sums of factors, and needs people with one number for each of "
+            f"{', '.join(here.signs())}; `pluralign simulate` takes any people."
+        )
+
+
 def people_of(settings: Experiment, shown: Shown, seed: int) -> Any:
     """The people, whose tastes are in utils per unit of each factor, summed over the steps of a segment."""
-    people = preset(settings.population, signed(bed(settings.world), shown.scale))
+    return people_by(settings, shown.scale, seed)
+
+
+def people_by(settings: Experiment, scale: Float[Tensor, " F"], seed: int) -> Any:
+    """The people, where two segments typically differ by `scale`."""
+    people = population(settings.population, signed(bed(settings.world), scale))
     if settings.share is not None:
         people = dataclasses.replace(people, share=(settings.share, 1 - settings.share))  # type: ignore[type-var]
     return people.draw(settings.people, Streams(seed).below("people"))
@@ -436,14 +483,26 @@ def _judge(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[str,
     group = None if people.group is None else people.group.tolist()
     for name in ("pooled", settings.welfare, "personalised"):
         _note(stage, name, regrets[name], people.group, seed)
+    against = None
+    if people.group is not None:
+        own_camp = _own_camp(returns, people.group)
+        against = regret(returns["personalised"], random, own_camp).tolist()
     return {
         "regret": {name: value.tolist() for name, value in regrets.items()},
+        "against own camp": against,
         "group": group,
         "taste": (taste * shown.scale).tolist(),
         "voices": (_linear(voices, taste.shape[1]) * shown.scale).tolist(),
         "lost": lost,
         "scale": shown.scale.tolist(),
     }
+
+
+def _own_camp(returns: Mapping[str, Tensor], group: Int[Tensor, " R"]) -> Float[Tensor, "R E"]:
+    """(R, E) what everybody gets from the policy that was trained for their own true camp alone."""
+    place = torch.searchsorted(group.unique(), group)  # nothing was trained for a camp with nobody in it
+    each = torch.stack([returns[f"camp {g}"] for g in range(int(place.max()) + 1)])
+    return each[place, torch.arange(len(group))]
 
 
 def _nearest(known: Float[Tensor, "R Z"], z: Float[Tensor, "G Z"]) -> Int[Tensor, " R"]:
@@ -460,9 +519,7 @@ def _linear(voices: Voices, width: int) -> Float[Tensor, "G F"]:
 
 def summary(regrets: Float[Tensor, " R"]) -> dict[str, Estimate]:
     """Interquartile mean and worst decile of people's regrets, with intervals over people."""
-    x = regrets[~regrets.isnan()]
-    worst = lambda rows: worst_decile(rows, worst="high")
-    return {"interquartile mean": iqm(x[:, None]), "worst decile": bootstrap(x, worst)}
+    return {name: bootstrap(regrets, statistic) for name, statistic in SUMMARIES.items()}
 
 
 def _note(stage: Stage, name: str, regrets: Tensor, group: Tensor | None, seed: int) -> None:

@@ -1,8 +1,7 @@
 """The report of an experiment on any world: who is left behind, what could be had, what it looks like."""
 
-import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,37 +9,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pluralign.lab.experiment import summary
+from pluralign.lab.experiment import SUMMARIES
 from pluralign.lab.report import (
     COLOURS,
     GREY,
     INK,
     Report,
-    bullets,
     canvas,
     cell,
-    code,
     figure,
-    folded,
-    pairs,
-    picture,
     table,
     titled,
 )
 from pluralign.lab.run import read_config
-from pluralign.metrics import Estimate, worst_decile
+from pluralign.lab.what_ran import by_person, cautions, film, how_it_was_run
+from pluralign.metrics import Estimate, over_seeds, worst_decile
 from pluralign.streams import Streams
 
 MIXTURES = 400
 LOST = 0.2  # regret of a camp, served by its own taste, above which the report says what is lacking
+FILM = "The same first state for all. A voice's policy is the personalised one, told to serve this voice."
 STYLE = {"pooled": ("-", "s"), "welfare": ("--", "D"), "personalised": (":", "*")}  # line, mark
 
 
-def read(folder: str | Path) -> dict[str, Any]:
-    """What a finished run holds: its config, and of every seed the results of its stages."""
+def read(folder: str | Path, seeds: Sequence[int] | None = None) -> dict[str, Any]:
+    """What a finished run holds: its config, and of every seed, or of those given, the results of its stages."""
     folder = Path(folder)
     config = read_config(folder)
-    seeds = range(config["seed"], config["seed"] + config["seeds"])
+    wanted = range(config["seed"], config["seed"] + config["seeds"]) if seeds is None else seeds
     at = lambda name, seed: json.loads(
         (folder / "stages" / f"{name}-{seed}" / "result.json").read_text("utf-8")
     )
@@ -48,8 +44,8 @@ def read(folder: str | Path) -> dict[str, Any]:
     lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
     return {
         "config": config,
-        "seeds": list(seeds),
-        **{name: [at(name, seed) for seed in seeds] for name in names},
+        "seeds": list(wanted),
+        **{name: [at(name, seed) for seed in wanted] for name in names},
         "rows": [json.loads(line) for line in lines],
         "versions": (folder / "versions.txt").read_text("utf-8"),
     }
@@ -59,15 +55,16 @@ def own_camps(told: dict[str, Any]) -> list[Tensor]:
     """(R,) of every seed: regret of everybody under what was trained for their own true camp alone."""
     found = []
     for seed, judged in enumerate(told["judged"]):
-        each = [regrets(told, f"camp {camp}")[seed] for camp in camps(told)]
-        found.append(torch.stack(each)[torch.tensor(judged["group"]), torch.arange(len(judged["group"]))])
+        group = torch.tensor(judged["group"])
+        present = group.unique()  # nothing was trained for a camp with nobody in it
+        each = torch.stack([regrets(told, f"camp {place}")[seed] for place in range(len(present))])
+        found.append(each[torch.searchsorted(present, group), torch.arange(len(group))])
     return found
 
 
 def against_own(told: dict[str, Any]) -> list[Tensor]:
     """(R,) of every seed: regret when served by the own taste, where 0 is the policy of the own true camp."""
-    pairs = zip(regrets(told, "personalised"), own_camps(told), strict=True)
-    return [(mine - own) / (1 - own) for mine, own in pairs]
+    return [by_person(judged["against own camp"]) for judged in told["judged"]]
 
 
 def shown_policies(told: dict[str, Any]) -> dict[str, str]:
@@ -82,33 +79,28 @@ def shown_policies(told: dict[str, Any]) -> dict[str, str]:
 
 def regrets(told: dict[str, Any], policy: str) -> list[Tensor]:
     """(R,) of every seed, NaN for people with nothing to gain."""
-    every = [judged["regret"][policy] for judged in told["judged"]]
-    return [torch.tensor([np.nan if x is None else x for x in row], dtype=torch.float64) for row in every]
+    return [by_person(judged["regret"][policy]) for judged in told["judged"]]
 
 
 def estimate(told: dict[str, Any], policy: str, statistic: str) -> Estimate:
-    """A summary of people's regrets: over seeds if there are three, else over people."""
+    """A summary of people's regrets, over seeds and people."""
     return over_people(regrets(told, policy), statistic)
 
 
 def over_people(rows: list[Tensor], statistic: str) -> Estimate:
-    """A summary of one number a person: over seeds if there are three, else over people."""
-    if len(rows) >= 3:
-        return Estimate.mean(
-            torch.tensor([summary(row)[statistic].value for row in rows], dtype=torch.float64)
-        )
-    return summary(torch.cat(rows))[statistic]
+    """A summary of one number a person in every seed: the mean over seeds, seeds and people drawn again."""
+    return over_seeds(rows, SUMMARIES[statistic])
 
 
 def camp_mean(told: dict[str, Any], policy: str, camp: int) -> Estimate:
     """Mean regret of a camp; as above."""
-    rows = [
-        row[torch.tensor(judged["group"]) == camp]
-        for row, judged in zip(regrets(told, policy), told["judged"], strict=True)
-    ]
-    if len(rows) >= 3:
-        return Estimate.mean(torch.stack([row.nanmean() for row in rows]))
-    return Estimate.mean(torch.cat(rows))
+    return over_seeds(of_camp(told, policy, camp))
+
+
+def of_camp(told: dict[str, Any], policy: str, camp: int) -> list[Tensor]:
+    """Regrets of a camp's people in every seed."""
+    pairs = zip(regrets(told, policy), told["judged"], strict=True)
+    return [row[torch.tensor(judged["group"]) == camp] for row, judged in pairs]
 
 
 def camps(told: dict[str, Any]) -> list[int]:
@@ -127,13 +119,13 @@ def screen(folder: str | Path) -> str:
     return "\n".join([*lines, "", f"report: {Path(folder) / 'report.html'}", ""])
 
 
-def write_report(folder: str | Path) -> Path:
+def write_report(folder: str | Path, paper: Path | None = None) -> Path:
     """Write report.html of a finished run."""
     told, folder = read(folder), Path(folder)
     config = told["config"]
     welfare = config["welfare"]
     report = Report(
-        f"{config['world'].capitalize()}: {config['population'].replace('-', ' ')}",
+        f"{config['world'].capitalize()}: {Path(config['population']).stem.replace('-', ' ')}",
         f"{config['people']} people, each of whom compared {config['asked']} pairs of pieces of trajectory; "
         f"{len(told['seeds'])} {'seed' if len(told['seeds']) == 1 else 'seeds'}.",
     )
@@ -148,7 +140,7 @@ def write_report(folder: str | Path) -> Path:
         ],
         _cautions(told),
     )
-    report.section("What it looks like", *_film(folder, config["world"]))
+    report.section("What it looks like", *film(folder, config["world"], FILM))
     report.section(
         "Who is left behind",
         figure(
@@ -178,7 +170,7 @@ def write_report(folder: str | Path) -> Path:
         ),
     )
     report.section("What was run", *_run(told))
-    return report.write(folder / "report.html")
+    return report.write(folder / "report.html", paper)
 
 
 def _part(x: float) -> str:
@@ -186,11 +178,7 @@ def _part(x: float) -> str:
 
 
 def _cautions(told: dict[str, Any]) -> list[str]:
-    out = []
-    if len(told["seeds"]) < 3:
-        out.append("Few seeds: intervals are over the people of these runs, not over repetitions.")
-    if told["config"]["quick"]:
-        out.append("A quick run: policies were trained for two fifths of the usual steps.")
+    out = cautions(told["config"], len(told["seeds"]))
     none = sum(int(row.isnan().sum()) for row in regrets(told, "pooled"))
     if none:
         out.append(f"{none} people gain nothing from any policy that was found, and are left out.")
@@ -241,17 +229,6 @@ def lacking(told: dict[str, Any]) -> list[str]:
     return out
 
 
-def _film(folder: Path, world: str) -> list[str]:
-    gif, problem = folder / "films" / "film.gif", folder / "films" / "problem.txt"
-    if gif.is_file():
-        source = "data:image/gif;base64," + base64.b64encode(gif.read_bytes()).decode()
-        words = "The same first state for all. A voice's policy is the personalised one, told to serve this voice."
-        if (folder / "films" / "film.mp4").is_file():
-            words += " The same as a film: films/film.mp4."
-        return [picture(source, words)]
-    return [problem.read_text("utf-8") if problem.is_file() else f"No film of the {world} was asked for."]
-
-
 def _style(policy: str) -> tuple[str, str]:
     return STYLE.get(policy, STYLE["welfare"])
 
@@ -299,9 +276,7 @@ def told_taste(taste: np.ndarray, names: list[str]) -> str:
 def _frontier(told: dict[str, Any]) -> Any:
     drawing, ax = canvas(7.5, 4.6)
     judged = told["judged"][0]
-    rows = {
-        name: np.array([np.nan if x is None else x for x in row]) for name, row in judged["regret"].items()
-    }
+    rows = {name: by_person(row).numpy() for name, row in judged["regret"].items()}
     kept = ~np.isnan(rows["pooled"])
     gain = {name: torch.from_numpy(1 - row[kept]) for name, row in rows.items()}
     corners = torch.stack([g for name, g in gain.items() if name.split()[0] in ("camp", "voice", "personal")])
@@ -357,7 +332,12 @@ def _table(told: dict[str, Any]) -> str:
         own = [over_people(own_camps(told), s) for s in ("interquartile mean", "worst decile")]
         cells = [cell(f"{x.value:.3f}", small=f"{x.low:.3f} to {x.high:.3f}", sort=x.value) for x in own]
         rows.append(["trained for the own true camp alone", *cells, *("" for _ in camps(told))])
-    over = "over seeds" if len(told["seeds"]) >= 3 else "over people"
+        mine = [over_people(against_own(told), s) for s in ("interquartile mean", "worst decile")]
+        cells = [cell(f"{x.value:.3f}", small=f"{x.low:.3f} to {x.high:.3f}", sort=x.value) for x in mine]
+        rows.append(
+            ["everybody's own, if 0 is the own true camp's policy", *cells, *("" for _ in camps(told))]
+        )
+    over = "over seeds and people" if len(told["seeds"]) > 1 else "over people"
     return table(head, rows, caption=f"Regret, with 95 % intervals {over}.", strong=(2,))
 
 
@@ -386,26 +366,14 @@ def _heard(told: dict[str, Any]) -> list[str]:
 
 
 def _run(told: dict[str, Any]) -> list[str]:
-    config = {
-        k: v for k, v in told["config"].items() if k not in ("format", "version", "command") and v is not None
-    }
-    flags = " ".join(
-        f"--{k.replace('_', '-')}" if v is True else f"--{k.replace('_', '-')} {v}"
-        for k, v in config.items()
-        if k != "world" and v is not False
+    return how_it_was_run(
+        told,
+        [
+            "Two fifths of what people compared came from random behaviour, the rest from four half-trained policies.",
+            "Factors were put on one scale by how much they differ between two segments.",
+            "Policies were trained by PPO and judged on fresh episodes, all from the same first states; the best policy "
+            "known for a person is the best of all that were trained, by their true taste.",
+            "The network that serves everybody by their taste goes on from the voices' own policies, so that it has seen "
+            "more steps than a policy trained for one camp alone, and may be the best known itself.",
+        ],
     )
-    return [
-        bullets(
-            [
-                "Two fifths of what people compared came from random behaviour, the rest from four half-trained policies.",
-                "Factors were put on one scale by how much they differ between two segments.",
-                "Policies were trained by PPO and judged on fresh episodes, all from the same first states; the best policy "
-                "known for a person is the best of all that were trained, by their true taste.",
-                "The network that serves everybody by their taste goes on from the voices' own policies, so that it has seen "
-                "more steps than a policy trained for one camp alone, and may be the best known itself.",
-            ]
-        ),
-        pairs([(k, str(v)) for k, v in config.items()]),
-        code(f"pluralign experiment {config['world']} {flags}"),
-        folded("versions", code(told["versions"])),
-    ]

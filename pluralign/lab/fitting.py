@@ -18,15 +18,17 @@ from pluralign.data.reading import Folder, read_folder
 from pluralign.lab.leaderboard import fingerprint
 from pluralign.lab.naming import model_named, official
 from pluralign.lab.plan import plan
-from pluralign.lab.report import Report, code, folded, pairs, table
+from pluralign.lab.report import Report, pairs, table
 from pluralign.lab.run import Run, read_config
 from pluralign.lab.tastes import taste_names, tastes
+from pluralign.lab.what_ran import settings_and_versions
 from pluralign.metrics.diagnostics import diagnose
 from pluralign.metrics.evaluation import Table, evaluate
 from pluralign.population import Belief, Draws, load
 from pluralign.population.covariates import WithCovariates
 from pluralign.utility import MLP, Basis, Ideal, Judged, Linear
 from pluralign.utility.judged import STATISTICS, JudgedWorth, rule_confusion
+from pluralign.utility.like_raters import LikeRaters
 from pluralign.utility.scores import Nonlinear
 
 Answers = Literal["auto", "comparisons", "votes"]
@@ -211,7 +213,7 @@ def open_run(run: str | Path) -> tuple[Belief, dict[str, Any]]:
     return load(run / "model"), json.loads(place.read_text("utf-8"))
 
 
-def write_report(run: str | Path) -> Path:
+def write_report(run: str | Path, paper: Path | None = None) -> Path:
     """report.html of a fit: what was found about the raters, from the saved belief."""
     run = Path(run)
     belief, facts = open_run(run)
@@ -271,6 +273,8 @@ def write_report(run: str | Path) -> Path:
                 head, rows, caption="Utils per standard deviation of the feature; 1 util is odds of e to 1."
             ),
         )
+    if isinstance(belief.worth, LikeRaters):
+        report.section("What people's covariates change", _shifts(belief, facts))
     if diagnosis:
         report.section(
             "How far raters are told apart",
@@ -284,13 +288,34 @@ def write_report(run: str | Path) -> Path:
     report.section(
         "What was run",
         pairs([(k, v) for k, v in facts["lines"]]),
-        folded(
-            "Settings and versions",
-            code(json.dumps(config, indent=1)),
-            code((run / "versions.txt").read_text("utf-8")),
-        ),
+        settings_and_versions(run),
     )
-    return report.write(run / "report.html")
+    return report.write(run / "report.html", paper)
+
+
+def _shifts(belief: Belief, facts: Mapping[str, Any]) -> str:
+    """A table of what each covariate changes in the weight of each feature, with its standard error."""
+    worth = belief.worth
+    error = belief.diagnostics["shift_error"]
+    names = Coding.from_tree(facts["coding"]).names
+    columns = list(facts["features"])
+    if worth.first.matrix is not None or len(columns) != worth.shift.shape[1]:
+        columns = [f"direction {q + 1}" for q in range(worth.shift.shape[1])]
+    rows = [
+        [
+            name,
+            *(
+                f"{float(s):+.2f} ± {float(e):.2f}"
+                for s, e in zip(worth.shift[:, q], error[:, q], strict=True)
+            ),
+        ]
+        for q, name in enumerate(columns)
+    ]
+    about = (
+        "Utils per standard deviation of the feature, for one standard deviation of the covariate, ± one standard error "
+        "(raters left out by tenths). Fitted to everybody's answers together, and drawn towards nothing."
+    )
+    return table(["weight of", *names], rows, caption=about)
 
 
 def _rules_told_apart(belief: Belief, names: list[str]) -> list[str]:

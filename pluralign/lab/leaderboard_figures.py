@@ -14,15 +14,28 @@ _GAINS_SHOWN = 600
 
 
 _PEOPLE = ("pooled", "shuffled_raters")
+_NAMED = 6  # lines that can be told apart
+_FAINT = "#c3c9ce"
+_MARKERS = "osD^vP"
 
 
-def colours(names: list[str]) -> dict[str, str]:
-    """One colour for each population, grey for what is only there to compare with."""
-    free = iter(COLOURS * (1 + len(names) // len(COLOURS)))
-    return {name: GREY if name in _PEOPLE else INK if name == "oracle" else next(free) for name in names}
+def named(names: list[str], held_out: list[str], shown: str | None) -> list[str]:
+    """The few populations that get a colour of their own: the one that is shown, and the best on held-out answers."""
+    order = [*([shown] if shown is not None else []), *(name for name in held_out if name in names)]
+    return [name for name in dict.fromkeys(order) if name not in (*_PEOPLE, "oracle")][:_NAMED]
 
 
-def answers_figure(board: pd.DataFrame, colour: dict[str, str]) -> Any:
+def colours(names: list[str], few: list[str]) -> dict[str, str]:
+    """A colour for each of the `few`, grey for what is only there to compare with, faint for the rest."""
+    own = dict(zip(few, COLOURS))
+    return {
+        name: GREY if name in _PEOPLE else INK if name == "oracle" else own.get(name, _FAINT)
+        for name in names
+    }
+
+
+def answers_figure(board: pd.DataFrame, few: list[str]) -> Any:
+    """Two pictures over the answers of a new rater: the first of the `few` stands out and has a band."""
     drawing, axes = canvas(9.6, 3.9, columns=2)
     rows = board[(board.raters == "unseen") & board.answers.str.isdigit()]
     ticks = sorted(rows.answers.astype(int).unique())
@@ -30,20 +43,34 @@ def answers_figure(board: pd.DataFrame, colour: dict[str, str]) -> Any:
     for ax, metric, title in zip(
         axes, ("log_loss", "accuracy"), ("Log loss (nats), lower is better", "Accuracy")
     ):
-        for name in dict.fromkeys(rows.population):
+        names = list(dict.fromkeys(rows.population))
+        colour = colours(names, few)
+        last = {name: n for n, name in enumerate([*_PEOPLE, *reversed(few)])}
+        faint = 0
+        for name in sorted(names, key=lambda name: last.get(name, -1)):
             part = rows[(rows.metric == metric) & (rows.population == name)]
             part = part.assign(k=part.answers.astype(int)).sort_values("k")
             x = [place[k] for k in part.k]
-            dashed = name in _PEOPLE
-            ax.fill_between(x, part.low, part.high, color=colour[name], alpha=0.10, linewidth=0)
+            if name == "oracle":
+                continue
+            control = name in _PEOPLE
+            first = name == few[0] if few else False
+            other = not control and name not in few
+            if first or name == "pooled":
+                ax.fill_between(x, part.low, part.high, color=colour[name], alpha=0.13, linewidth=0)
+            faint += other
+            label = "others" if other else say(name)
             ax.plot(
                 x,
                 part.value,
                 color=colour[name],
-                marker="" if dashed else "o",
-                markersize=4,
-                linestyle=":" if name == "shuffled_raters" else "--" if dashed else "-",
-                label=say(name),
+                marker="" if control or other else _MARKERS[few.index(name)],
+                markersize=6 if first else 4.5,
+                linewidth=2.6 if first else 1.4,
+                linestyle=":" if name == "shuffled_raters" else "--" if control else "-",
+                label="_" + label
+                if faint > 1 and other
+                else label,  # one entry in the legend for all of them
             )
         oracle = board[(board.population == "oracle") & (board.raters == "unseen") & (board.metric == metric)]
         if len(oracle):
@@ -51,9 +78,16 @@ def answers_figure(board: pd.DataFrame, colour: dict[str, str]) -> Any:
         titled(ax, title)
         ax.set_xticks(range(len(ticks)), [str(k) for k in ticks])
         ax.set_xlabel("answers of the new rater that were known")
-    handles, labels = axes[0].get_legend_handles_labels()
+    handle = dict(zip(*reversed(axes[0].get_legend_handles_labels())))
+    order = [say(name) for name in (*few, *_PEOPLE)] + ["oracle", "others"]
+    labels = [label for label in order if label in handle]
     drawing.legend(
-        handles, labels, loc="outside lower center", ncols=min(6, len(labels)), frameon=False, labelcolor=INK
+        [handle[label] for label in labels],
+        labels,
+        loc="outside lower center",
+        ncols=(len(labels) + 1) // 2 if len(labels) > 5 else len(labels),
+        frameon=False,
+        labelcolor=INK,
     )
     return drawing
 

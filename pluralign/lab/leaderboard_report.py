@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pluralign.lab.leaderboard_figures import answers_figure, calibration_figure, colours, gains_figure
+from pluralign.lab.leaderboard_figures import answers_figure, calibration_figure, colours, gains_figure, named
 from pluralign.lab.report import (
     Report,
     cell,
@@ -21,7 +21,9 @@ from pluralign.lab.report import (
 from pluralign.lab.results import read_table
 from pluralign.lab.run import read_config
 from pluralign.lab.verdict import CONTROLS, say
+from pluralign.lab.what_ran import settings_and_versions
 
+_SEEN = 0.0005  # a difference that three digits do not show is none worth a mark
 _MARKS = {
     "best": "bold: best of the models",
     "better": "▲ better than pooled",
@@ -29,7 +31,7 @@ _MARKS = {
 }
 
 
-def write_report(folder: str | Path) -> Path:
+def write_report(folder: str | Path, paper: Path | None = None) -> Path:
     """Build report.html again from leaderboard.csv, verdict.json and the stages' tables.
 
     Raises:
@@ -45,8 +47,9 @@ def write_report(folder: str | Path) -> Path:
     about = json.loads((folder / "stages" / "data" / "result.json").read_text("utf-8"))
     config = read_config(folder)
     names = list(dict.fromkeys(board.population))
-    colour = colours(names)
     shown = told["chosen"] if told["chosen"] != "pooled" else (told["best_personal"] or {}).get("population")
+    few = named(names, [row["population"] for row in told["held_out"]], shown)
+    colour = colours(names, few)
     known = dict(about["lines"])
     first = lambda name: known[name].split(" ")[0]
     report = Report(
@@ -63,7 +66,7 @@ def write_report(folder: str | Path) -> Path:
     )
     if (board.raters == "unseen").any():
         report.section(
-            "How fast a new rater becomes known", figure(answers_figure(board, colour), _BY_ANSWERS.strip())
+            "How fast a new rater becomes known", figure(answers_figure(board, few), _BY_ANSWERS.strip())
         )
     if shown is not None:
         people = pd.concat(
@@ -92,18 +95,14 @@ def write_report(folder: str | Path) -> Path:
         "What was run",
         pairs([(k, v) for k, v in about["lines"]] + [("protocol", about["plan"])]),
         code(command(config)),
-        folded(
-            "Settings and versions",
-            code(json.dumps(config, indent=1)),
-            code((folder / "versions.txt").read_text("utf-8")),
-        ),
+        settings_and_versions(folder),
     )
-    return report.write(folder / "report.html")
+    return report.write(folder / "report.html", paper)
 
 
 _BY_ANSWERS = """
-New raters after k of their own answers; the same answers in the same order for every model. Bands are 95 % intervals over
-raters; they are wide because people differ in how predictable they are. Differences between models are much surer than the
+New raters after k of their own answers; the same answers in the same order for every model. Named are the models that
+predict held-out answers best. Bands, of the thick line and of pooled, are 95 % intervals over raters; they are wide because people differ in how predictable they are. Differences between models are much surer than the
 bands suggest: see the marks in the table, which compare the same raters.
 """
 _GAINS = """
@@ -159,9 +158,10 @@ def _scores(board: pd.DataFrame, told: dict[str, Any], metric: str, caption: str
                 continue
             row = rows.loc[(name, r, k)]
             marks = ["best"] if best[r, k] == name else []
-            if row.difference_low > 0:
+            told_apart = abs(row.difference) >= _SEEN
+            if told_apart and row.difference_low > 0:
                 marks.append("better")
-            if row.difference_high < 0:
+            if told_apart and row.difference_high < 0:
                 marks.append("worse")
             small = "" if np.isnan(row.low) else f"{row.low:.3f} – {row.high:.3f}"
             line.append(cell(f"{row.value:.3f}", small=small, mark=" ".join(marks), sort=row.value))

@@ -11,17 +11,14 @@ from pluralign.lab.report import (
     GREY,
     INK,
     Report,
-    bullets,
     canvas,
     cell,
-    code,
     figure,
-    folded,
-    pairs,
     table,
     titled,
 )
 from pluralign.lab.run import read_config
+from pluralign.lab.what_ran import how_it_was_run
 
 RED, BLUE = "#c8453b", "#2c6fbb"
 CAMPS = {"red": RED, "blue": BLUE}
@@ -118,7 +115,7 @@ def screen(folder: str | Path) -> str:
     return "\n".join(lines)
 
 
-def write_report(folder: str | Path) -> Path:
+def write_report(folder: str | Path, paper: Path | None = None) -> Path:
     """Write report.html and the figures of a finished run."""
     told = read(folder)
     config, first = told["config"], told["beliefs"][0]
@@ -177,7 +174,7 @@ def write_report(folder: str | Path) -> Path:
         _population_table(told),
     )
     report.section("What was run", *_run(told, Path(folder)))
-    path = report.write(Path(folder) / "report.html")
+    path = report.write(Path(folder) / "report.html", paper)
     _figures(told, Path(folder) / "figures")
     return path
 
@@ -250,16 +247,18 @@ def _paths(told: dict[str, Any]) -> Any:
 
 def _returns(told: dict[str, Any]) -> Any:
     drawing, ax = canvas(8.5, 3.6)
+    best = told["twin"]["value"]
     for camp, (name, colour) in enumerate(CAMPS.items()):
         for at, what in enumerate(SHOWN):
             value, low, high = interval(told, what, camp)
             x = at + (camp - 0.5) * 0.34
             ax.bar(x, value, 0.3, color=colour, alpha=0.85, label=f"{name} camp" if at == 0 else None)
             ax.plot([x, x], [low, high], color=INK, linewidth=1.6)
-            ax.annotate(
-                f"{value:.2f}", (x, max(high, 0.02)), ha="center", va="bottom", fontsize=8.5, color=INK
-            )
-    ax.axhline(told["twin"]["value"], color=INK, linestyle="--", linewidth=1)
+            above = max(high, 0.02)
+            if best - 0.08 < above <= best:  # not through the line
+                above = best
+            ax.annotate(f"{value:.2f}", (x, above), ha="center", va="bottom", fontsize=8.5, color=INK)
+    ax.axhline(best, color=INK, linestyle="--", linewidth=1)
     ax.axhline(0, color=INK, linewidth=0.8)
     ax.set_xticks(range(len(SHOWN)), SHOWN)
     ax.set_ylabel("normalised true return")
@@ -301,6 +300,7 @@ def _newcomers(told: dict[str, Any]) -> Any:
     truth = float(np.mean([b["truth"] for b in told["beliefs"]]))
     left.axhline(truth, color=INK, linestyle="--", linewidth=1)
     left.annotate("knowing all tastes", (known[-1], truth), ha="right", va="bottom", fontsize=8, color=INK)
+    left.set_xticks([k for k in known if k not in (1, 2)], minor=False)  # they would touch 0 and 3
     left.set_xlabel("answers to random questions")
     titled(left, "accuracy of predicted answers")
     left.legend(frameon=False, fontsize=8)
@@ -314,6 +314,7 @@ def _newcomers(told: dict[str, Any]) -> Any:
         right.errorbar(at, mean, 1.96 * error, fmt="-o", markersize=4, color=colour, label=words, capsize=0)
     right.axhline(1, color=INK, linestyle="--", linewidth=1)
     right.set_xlabel("questions answered")
+    right.set_ylabel("0 random, 1 the camp's own best")
     right.set_ylim(None, 1.08)
     titled(right, "true return when served by their own taste")
     right.legend(frameon=False, fontsize=8, loc="lower right")
@@ -334,8 +335,10 @@ def _calibration(told: dict[str, Any]) -> Any:
                 color=colour,
                 alpha=0.75,
             )
-        ax.set_xlim(0, 1)
-        ax.set_ylim(0, 1)
+        ax.set_xlim(-0.03, 1.03)
+        ax.set_ylim(-0.03, 1.03)
+        ax.set_xticks([0, 0.5, 1])
+        ax.set_yticks([0, 0.5, 1])
         ax.set_aspect("equal")
         titled(ax, words)
         ax.set_xlabel("predicted")
@@ -384,28 +387,19 @@ def _population_table(told: dict[str, Any]) -> str:
 def _run(told: dict[str, Any], folder: Path) -> list[str]:
     config = told["config"]
     seconds = {name: sum(t["seconds"] for t in each) for name, each in told["trained"].items()}
-    settings = [(k, str(v)) for k, v in config.items() if k not in ("format", "version", "command")]
-    flags = " ".join(
-        f"--{k.replace('_', '-')}" if v is True else f"--{k.replace('_', '-')} {v}"
-        for k, v in config.items()
-        if k not in ("format", "version", "command") and v is not False
-    )
     camps = told["beliefs"][0]["members"]["camps"]["notes"].get("groups")
-    return [
-        bullets(
-            [
-                "People judge a piece of trajectory by the sum over its steps of closeness to their goal less a little "
-                f"for effort, times {config['rationality']:g}; they choose by Luce's rule, and {config['lapse']:.0%} of "
-                "answers are guesses.",
-                f"Camps by EM found {camps} camps by held-out likelihood (first seed); policies were trained by PPO "
-                "and judged on fresh episodes, all on the same starts.",
-                "The lottery of MaxMin draws one policy for a whole episode.",
-            ]
-        ),
-        pairs([*settings, *((f"seconds, {name}", f"{s:.0f}") for name, s in seconds.items())]),
-        code(f"pluralign experiment maze {flags}"),
-        folded("versions", code(told["versions"])),
-    ]
+    return how_it_was_run(
+        told,
+        [
+            "People judge a piece of trajectory by the sum over its steps of closeness to their goal less a little "
+            f"for effort, times {config['rationality']:g}; they choose by Luce's rule, and {config['lapse']:.0%} of "
+            "answers are guesses.",
+            f"Camps by EM found {camps} camps by held-out likelihood (first seed); policies were trained by PPO "
+            "and judged on fresh episodes, all on the same starts.",
+            "The lottery of MaxMin draws one policy for a whole episode.",
+        ],
+        more=[(f"seconds, {name}", f"{s:.0f}") for name, s in seconds.items()],
+    )
 
 
 def _figures(told: dict[str, Any], folder: Path) -> None:

@@ -1,10 +1,10 @@
 """A policy from a folder of answers about segments, directly or by offline learners; judged in a world if one is given."""
 
-import dataclasses
 import json
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from pluralign.lab.episodes import read_minari
 from pluralign.lab.fitting import _training
 from pluralign.lab.leaderboard import fingerprint
 from pluralign.lab.naming import model_named, official
-from pluralign.lab.report import Report, code, folded, pairs, table
-from pluralign.lab.run import Run, read_config
+from pluralign.lab.report import Report, pairs, table
+from pluralign.lab.run import Run, Stage, read_config
+from pluralign.lab.what_ran import settings_and_versions
 from pluralign.policies.direct import TRAINERS, Direct, Served, trainer
-from pluralign.policies.learner import Policy
+from pluralign.policies.learner import Learner, Policy
 from pluralign.policies.learners.cloning import BC
 from pluralign.policies.learners.episodes import RandomPolicy
 from pluralign.policies.learners.iql import IQL
@@ -30,6 +31,7 @@ from pluralign.policies.personalised import Personalised
 from pluralign.policies.registry import optimiser
 from pluralign.population.belief import Belief
 from pluralign.population.pooled import Pooled
+from pluralign.population.voices import Voices
 
 OFFLINE: dict[str, type[IQL] | type[BC]] = {"iql": IQL, "bc": BC}
 MOST = 4  # people shown, where tastes are continuous
@@ -106,54 +108,41 @@ def optimise(
     }
     run = Run.open(out, config, overwrite)
 
-    def work(stage: Any) -> dict[str, Any]:
-        from pluralign.policies.learners.ppo import PPO
-
+    def work(stage: Stage) -> dict[str, Any]:
         start = time.perf_counter()
-        actions, low, high = (None, None, None) if world is None else actions_of(world)
-        belief = None if people is None else model_named(people).fit(data, seed, held=held)
-        shutil.rmtree(run.folder / "policy", ignore_errors=True)
-        copy = (
-            dataclasses.replace(learner, updates=0)
-            if isinstance(learner, Direct)
-            else Direct("pro", updates=0)
+        within: dict[str, Any] = (
+            {} if world is None else dict(zip(("actions", "low", "high"), actions_of(world), strict=True))
         )
+        belief = None if people is None else model_named(people).fit(data, seed, held=held)
+        diagnostics: Mapping[str, Any] = {}
         if learner is not None:
-            served = learner.fit(data, belief, seed, actions=actions, low=low, high=high)
-            served.save(run.folder / "policy")
-            policies, diagnostics = _policies(served), dict(served.diagnostics)
+            served = learner.fit(data, belief, seed, **within)
+            _keep(served, run.folder / "policy")
+            policies, diagnostics = _policies(served), served.diagnostics
         else:
             belief = Pooled().fit(data, seed, held=held) if belief is None else belief
-            shutil.rmtree(run.folder / "model", ignore_errors=True)
-            belief.save(run.folder / "model")
-            simulator = None if world is None else PPO(world, episodes=episodes)
+            _keep(belief, run.folder / "model")
+            simulator = None if world is None else _simulator(world, episodes)
             assert isinstance(shown, Segments)
-            known = OFFLINE[method](shown, simulator, actions=actions or 0, **settings)
+            known = OFFLINE[method](shown, simulator, actions=within.get("actions", 0), **settings)
             made, policies = _offline(known, belief, people is not None, welfare, seed)
-            made.save(run.folder / "policy")
-            diagnostics = {}
+            _keep(made, run.folder / "policy")
         facts: dict[str, Any] = {
             "seconds": time.perf_counter() - start,
             "answers": len(data),
             "raters": int((data.counts > 0).sum()),
-            "diagnostics": diagnostics,
+            "diagnostics": dict(diagnostics),
         }
         for name, value in diagnostics.items():
             stage.record(name, value, group=method, seed=seed)
-        if world is None:
-            return facts
-        judge = belief if belief is not None else Pooled().fit(data, seed, held=held)
-        voices = judge.voices(seed=seed)
-        facts["voices"], facts["returns"] = list(voices.names), {}
-        judging = PPO(world, episodes=episodes)
-        copied = copy.fit(data, None, seed, actions=actions, low=low, high=high).policy
-        for name, policy in {**policies, "imitation": copied, "random": judging.random()}.items():
-            lottery = policy if isinstance(policy, Lottery) else Lottery((policy,), torch.ones(1))
-            found = lottery.returns(judging, voices, seed=seed)
-            mean, error = found.mean(0).tolist(), (found.std(0) / len(found) ** 0.5).tolist()
-            facts["returns"][name] = list(zip(mean, error, strict=True))
-            for voice, value, off in zip(voices.names, mean, error, strict=True):
-                stage.record(f"return to {voice}", value, group=name, seed=seed, standard_error=off)
+        if world is not None:
+            judge = Pooled().fit(data, seed, held=held) if belief is None else belief
+            copying = replace(learner, updates=0) if isinstance(learner, Direct) else Direct("pro", updates=0)
+            policies |= {"imitation": copying.fit(data, None, seed, **within).policy}
+            judging = _simulator(world, episodes)
+            facts |= _judged(
+                stage, {**policies, "random": judging.random()}, judging, judge.voices(seed=seed), seed
+            )
         return facts
 
     try:
@@ -164,6 +153,33 @@ def optimise(
     run.finish()
     write_report(run.folder)
     return run.folder
+
+
+def _keep(made: Any, folder: Path) -> None:
+    """Save it in place of what a run that was stopped had left there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    made.save(folder)
+
+
+def _simulator(world: str, episodes: int) -> Any:
+    from pluralign.policies.learners.ppo import PPO
+
+    return PPO(world, episodes=episodes)
+
+
+def _judged(
+    stage: Stage, policies: Mapping[str, Any], judging: Learner, voices: Voices, seed: int
+) -> dict[str, Any]:
+    """What each policy brings every voice, with a standard error over episodes."""
+    returns = {}
+    for name, policy in policies.items():
+        lottery = policy if isinstance(policy, Lottery) else Lottery((policy,), torch.ones(1))
+        found = lottery.returns(judging, voices, seed=seed)
+        mean, error = found.mean(0).tolist(), (found.std(0) / len(found) ** 0.5).tolist()
+        returns[name] = list(zip(mean, error, strict=True))
+        for voice, value, off in zip(voices.names, mean, error, strict=True):
+            stage.record(f"return to {voice}", value, group=name, seed=seed, standard_error=off)
+    return {"voices": list(voices.names), "returns": returns}
 
 
 def actions_of(world: str) -> tuple[int, Tensor | None, Tensor | None]:
@@ -211,7 +227,7 @@ def _policies(served: Served) -> dict[str, Policy]:
     return {f"rater {name}": served.of(name) for name in served.rater_ids[:MOST]}
 
 
-def write_report(run: str | Path) -> Path:
+def write_report(run: str | Path, paper: Path | None = None) -> Path:
     """report.html of a method, from the tables of the run."""
     run = Path(run)
     config = read_config(run)
@@ -256,10 +272,6 @@ def write_report(run: str | Path) -> Path:
         )
     report.section(
         "What was run",
-        folded(
-            "Settings and versions",
-            code(json.dumps(config, indent=1)),
-            code((run / "versions.txt").read_text("utf-8")),
-        ),
+        settings_and_versions(run),
     )
-    return report.write(run / "report.html")
+    return report.write(run / "report.html", paper)

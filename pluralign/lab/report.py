@@ -20,6 +20,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from pluralign.lab.paper import Cell, PaperTable, Piece, write_paper
 from pluralign.lab.run import write_text
 
 INK = "#3b4754"  # drawn in this colour, shown in the page's
@@ -28,7 +29,15 @@ GREY = "#8a939c"
 
 
 class Markup(str):
-    """HTML that was built by this module, as against text of a user."""
+    """HTML that was built by this module, as against text of a user; `kept` is what it shows, for a paper."""
+
+    kept: tuple[Any, ...] = ()
+
+
+def _keeping(content: str, *kept: Any) -> Markup:
+    found = Markup(content)
+    found.kept = kept
+    return found
 
 
 def text(*sentences: str) -> Markup:
@@ -54,16 +63,17 @@ def code(content: str) -> Markup:
 
 def folded(summary: str, *blocks: str) -> Markup:
     """Details that open on a click."""
-    return Markup(
-        f"<details><summary>{html.escape(summary)}</summary>{''.join(map(_block, blocks))}</details>"
-    )
+    inside = "".join(map(_block, blocks))
+    kept = (piece for block in blocks for piece in getattr(block, "kept", ()))
+    return _keeping(f"<details><summary>{html.escape(summary)}</summary>{inside}</details>", *kept)
 
 
 def cell(value: str, *, small: str = "", mark: str = "", sort: float | int | None = None) -> Markup:
     """A table cell's inside: a value, smaller print below, a mark ("best", "better", "worse"), a key to sort by."""
     key = "" if sort is None else f' data-sort="{sort:.9g}"'
     below = f"<small>{html.escape(small)}</small>" if small else ""
-    return Markup(f'<span class="{html.escape(mark)}"{key}>{html.escape(value)}{below}</span>')
+    inside = f'<span class="{html.escape(mark)}"{key}>{html.escape(value)}{below}</span>'
+    return _keeping(inside, Cell(value, small, "best" in mark.split()))
 
 
 def table(
@@ -85,7 +95,9 @@ def table(
         lines.append(f"<tr{' class=strong' if number in strong else ''}>{cells}</tr>")
     note = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     body = f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-    return Markup(f'<figure class="wide"><div class="scroll">{body}</div>{note}</figure>')
+    plain = tuple(tuple((*getattr(c, "kept", ()), Cell(str(c)))[0] for c in row) for row in rows)
+    kept = PaperTable(tuple(head), plain, caption)
+    return _keeping(f'<figure class="wide"><div class="scroll">{body}</div>{note}</figure>', kept)
 
 
 def frame(data: pd.DataFrame, *, digits: int = 3, caption: str = "") -> Markup:
@@ -107,7 +119,8 @@ def picture(drawn: str, caption: str, *, wide: bool = True) -> Markup:
     )
     size = "wide" if wide else "narrow"
     inside = f'<div class="scroll">{inside}</div>'
-    return Markup(f'<figure class="{size}">{inside}<figcaption>{html.escape(caption)}</figcaption></figure>')
+    inside = f'<figure class="{size}">{inside}<figcaption>{html.escape(caption)}</figcaption></figure>'
+    return _keeping(inside, *getattr(drawn, "kept", ()))
 
 
 def bitmap(drawing: Figure, *, dots: int = 150) -> str:
@@ -116,7 +129,7 @@ def bitmap(drawing: Figure, *, dots: int = 150) -> str:
 
     out = io.BytesIO()
     drawing.savefig(out, format="png", dpi=dots, transparent=True)
-    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
+    return _keeping("data:image/png;base64," + base64.b64encode(out.getvalue()).decode(), drawing)
 
 
 def svg(drawing: Figure) -> str:
@@ -133,7 +146,7 @@ def svg(drawing: Figure) -> str:
     drawn = re.sub(r'xlink:href="#([^"]+)"', rf'xlink:href="#{mark}\1"', drawn)
     drawn = re.sub(r'(<svg [^>]*?)\swidth="[^"]+"', r"\1", drawn, count=1)
     drawn = re.sub(r'(<svg [^>]*?)\sheight="[^"]+"', r"\1", drawn, count=1)
-    return drawn.replace(INK, "currentColor")
+    return _keeping(drawn.replace(INK, "currentColor"), drawing)
 
 
 def hash_text(content: str) -> int:
@@ -181,6 +194,7 @@ class Report:
     title: str
     subtitle: str = ""
     parts: list[Markup] = field(default_factory=list)
+    kept: list[tuple[str, Piece]] = field(default_factory=list)
 
     def verdict(self, headline: str, sentences: Sequence[str] = (), warnings: Sequence[str] = ()) -> None:
         """What to take home, in plain words, and what to be careful about."""
@@ -195,6 +209,7 @@ class Report:
         """A heading and what stands under it."""
         inside = "".join(map(_block, blocks))
         self.parts.append(Markup(f"<section><h2>{html.escape(title)}</h2>{inside}</section>"))
+        self.kept += [(title, piece) for block in blocks for piece in getattr(block, "kept", ())]
 
     def __str__(self) -> str:
         below = f'<p class="subtitle">{html.escape(self.subtitle)}</p>' if self.subtitle else ""
@@ -207,9 +222,11 @@ class Report:
             f"<footer>Written by pluralign.</footer></main><script>{_SCRIPT}</script></body></html>\n"
         )
 
-    def write(self, path: str | Path) -> Path:
-        """Write the page, whole or not at all."""
+    def write(self, path: str | Path, paper: Path | None = None) -> Path:
+        """Write the page, whole or not at all; its pictures and tables into the folder `paper`, too."""
         write_text(Path(path), str(self))
+        if paper is not None:
+            write_paper(paper, self.kept)
         return Path(path)
 
 

@@ -8,7 +8,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -87,8 +87,9 @@ class Rounds:
         begun = time.monotonic()
         settings = {"rounds": self.rounds, "pick": self.pick, "explore": self.explore}
         run = Run.open(
-            out, {"command": "experiment rounds", **asdict(self.experiment), **settings}, overwrite
+            out, {"command": "experiment rounds", **self.experiment.config(), **settings}, overwrite
         )
+        self.experiment.keep_people(run)
         if jobs > 1 and len(self.seeds) > 1:
             with ProcessPoolExecutor(min(jobs, len(self.seeds)), mp_context=get_context("spawn")) as pool:
                 for done in [pool.submit(_one_seed, self, run, seed) for seed in self.seeds]:

@@ -1,12 +1,10 @@
 """The report of an experiment in rounds: what people lose, round by round, and what was understood of them."""
 
-import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,20 +13,17 @@ from pluralign.lab.report import (
     COLOURS,
     INK,
     Report,
-    bullets,
     canvas,
     cell,
-    code,
     figure,
-    folded,
-    pairs,
-    picture,
     table,
     titled,
 )
 from pluralign.lab.run import read_config
+from pluralign.lab.what_ran import by_person, cautions, film, how_it_was_run
 from pluralign.metrics import Estimate
 
+FILM = "The policies found for the voices heard in the last round, from one first state. First seed."
 STATISTICS = {"interquartile mean": "middle half of people", "worst decile": "worst tenth"}
 
 
@@ -53,11 +48,11 @@ def served(told: dict[str, Any]) -> dict[str, str]:
 def regrets(told: dict[str, Any], way: str, number: int) -> list[Tensor]:
     """(R,) of every seed in a round, NaN for people with nothing to gain."""
     every = [loop["regret"][way][number] for loop in told["loops"]]
-    return [torch.tensor([np.nan if x is None else x for x in row], dtype=torch.float64) for row in every]
+    return [by_person(row) for row in every]
 
 
 def estimates(told: dict[str, Any], way: str, statistic: str) -> list[Estimate]:
-    """A summary of people's regrets in each round: over seeds if there are three, else over people."""
+    """A summary of people's regrets in each round: over seeds and people."""
     return [over_people(regrets(told, way, n), statistic) for n in range(told["config"]["rounds"])]
 
 
@@ -82,12 +77,12 @@ def screen(folder: str | Path) -> str:
     return "\n".join([*lines, "", f"report: {Path(folder) / 'report.html'}", ""])
 
 
-def write_report(folder: str | Path) -> Path:
+def write_report(folder: str | Path, paper: Path | None = None) -> Path:
     """Write report.html of a finished run."""
     told, folder = read(folder), Path(folder)
     config = told["config"]
     report = Report(
-        f"{config['world'].capitalize()}, in rounds: {config['population'].replace('-', ' ')}",
+        f"{config['world'].capitalize()}, in rounds: {Path(config['population']).stem.replace('-', ' ')}",
         f"{config['people']} people, each of whom compared {config['asked'] // config['rounds']} pairs of pieces of "
         f"trajectory in each of {config['rounds']} rounds; {len(told['loops'])} "
         f"{'seed' if len(told['loops']) == 1 else 'seeds'}.",
@@ -110,22 +105,9 @@ def write_report(folder: str | Path) -> Path:
         _table(told),
     )
     report.section("What was understood", *_understood(told))
-    report.section("What it looks like", *_film(folder, config["world"]))
+    report.section("What it looks like", *film(folder, config["world"], FILM))
     report.section("What was run", *_run(told))
-    return report.write(folder / "report.html")
-
-
-def _film(folder: Path, world: str) -> list[str]:
-    gif, problem = folder / "films" / "film.gif", folder / "films" / "problem.txt"
-    if gif.is_file():
-        source = "data:image/gif;base64," + base64.b64encode(gif.read_bytes()).decode()
-        return [
-            picture(
-                source,
-                "The policies found for the voices heard in the last round, from one first state. First seed.",
-            )
-        ]
-    return [problem.read_text("utf-8") if problem.is_file() else f"No film of the {world} was asked for."]
+    return report.write(folder / "report.html", paper)
 
 
 def _part(x: Estimate) -> str:
@@ -133,15 +115,11 @@ def _part(x: Estimate) -> str:
 
 
 def _over(told: dict[str, Any]) -> str:
-    return "over seeds" if len(told["loops"]) >= 3 else "over people"
+    return "over seeds and people" if len(told["loops"]) > 1 else "over people"
 
 
 def _cautions(told: dict[str, Any]) -> list[str]:
-    out = []
-    if len(told["loops"]) < 3:
-        out.append("Few seeds: intervals are over the people of these runs, not over repetitions.")
-    if told["config"]["quick"]:
-        out.append("A quick run: policies were trained for two fifths of the usual steps.")
+    out = cautions(told["config"], len(told["loops"]))
     silent = sorted({name for loop in told["loops"] for name in loop["notes"]})
     if silent:
         out.append(
@@ -198,27 +176,14 @@ def _understood(told: dict[str, Any]) -> list[str]:
 
 
 def _run(told: dict[str, Any]) -> list[str]:
-    config = {
-        k: v
-        for k, v in told["config"].items()
-        if k not in ("format", "version", "command", "films") and v is not None
-    }
-    flags = " ".join(
-        f"--{k.replace('_', '-')}" if v is True else f"--{k.replace('_', '-')} {v}"
-        for k, v in config.items()
-        if k != "world" and v is not False
+    return how_it_was_run(
+        told,
+        [
+            "In the first round people compare pieces of random behaviour; later, half of the questions to choose from show "
+            "what the policies of the round before do.",
+            "All that was ever shown is priced anew by each round's belief; policies go on from those of the round before.",
+            "The best known for a person is the best, by their true taste, of what the true camps would have trained for "
+            "themselves and of all that was found in any round.",
+        ],
+        without=("films",),
     )
-    return [
-        bullets(
-            [
-                "In the first round people compare pieces of random behaviour; later, half of the questions to choose from show "
-                "what the policies of the round before do.",
-                "All that was ever shown is priced anew by each round's belief; policies go on from those of the round before.",
-                "The best known for a person is the best, by their true taste, of what the true camps would have trained for "
-                "themselves and of all that was found in any round.",
-            ]
-        ),
-        pairs([(k, str(v)) for k, v in config.items()]),
-        code(f"pluralign experiment {config['world']} {flags}"),
-        folded("versions", code(told["versions"])),
-    ]

@@ -197,7 +197,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     folder = Path(folder)
     if not folder.exists():
         raise FileNotFoundError(
-            f"{folder} does not exist; give a run folder, as `pluralign leaderboard` writes one."
+            f"{folder} does not exist; give a run folder, as `pluralign fit` or `pluralign leaderboard` writes one."
         )
     if not (folder / "config.json").is_file():
         raise FileExistsError(

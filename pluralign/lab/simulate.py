@@ -2,10 +2,6 @@
 
 import dataclasses
 import math
-import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +11,7 @@ import torch
 
 from pluralign.data import Comparisons, Items, write
 from pluralign.raters import CampPeople, Faults, GaussianPeople, SimulatedRaters, questions
+from pluralign.saving import appearing
 from pluralign.streams import Streams
 
 POPULATIONS = ("camps", "gaussian", "alike")
@@ -58,9 +55,9 @@ class Simulate:
         for name in ("raters", "answers", "features", "groups"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be 1 or more, got {getattr(self, name)}.")
-        if self.strength < 0 or self.spread < 0:
+        if not (0 <= self.strength < math.inf and 0 <= self.spread < math.inf):
             raise ValueError(
-                f"`strength` and `spread` must be 0 or more, got {self.strength} and {self.spread}."
+                f"`strength` and `spread` must be finite and 0 or more, got {self.strength} and {self.spread}."
             )
 
     def people(self) -> SimulatedRaters:
@@ -116,24 +113,6 @@ class Simulate:
             truth.to_csv(half / "truth.csv", index=False, float_format="%.9g")
             np.save(half / "truth_share.npy", share[:, 0].numpy())
         return Path(out)
-
-
-@contextmanager
-def appearing(out: str | Path) -> Iterator[Path]:
-    """A folder to write into that becomes `out` when all went well, and is gone when not.
-
-    Raises:
-        FileExistsError: `out` exists.
-    """
-    out = Path(out)
-    if out.exists():
-        raise FileExistsError(f"{out} exists already; name a new folder or remove it.")
-    half = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        yield half
-        half.rename(out)
-    finally:
-        shutil.rmtree(half, ignore_errors=True)
 
 
 def _ids(letter: str, count: int) -> tuple[str, ...]:

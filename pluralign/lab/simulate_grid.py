@@ -11,8 +11,8 @@ from torch import Tensor
 
 from pluralign.data import Comparisons, write
 from pluralign.data.options import Options, Segments
-from pluralign.lab.simulate import appearing
 from pluralign.raters import CampPeople, SimulatedRaters, questions
+from pluralign.saving import appearing
 from pluralign.streams import Seed, Streams
 from pluralign.tabular import Table, delivery, endless
 from pluralign.utility.judged import RULES, Judged, statistics

@@ -15,7 +15,6 @@ from pluralign.data import Comparisons, write
 from pluralign.data.options import Options, Segments
 from pluralign.lab.beds import world_named
 from pluralign.lab.episodes import QUALITY, Episodes, collect, joined, write_minari
-from pluralign.lab.simulate import appearing
 from pluralign.policies import Policy
 from pluralign.policies.learners.ppo import PPO
 from pluralign.population.voices import Voices
@@ -33,6 +32,7 @@ from pluralign.raters import (
     population,
     write_population,
 )
+from pluralign.saving import appearing
 from pluralign.streams import Streams
 
 COSTS = frozenset({"effort", "power", "hazard", "bounce"})  # factors of which people would rather have less

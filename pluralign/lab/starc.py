@@ -14,10 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pluralign.lab.beds import world_named
-from pluralign.lab.report import Report, canvas, code, figure, folded, table
+from pluralign.lab.report import Report, canvas, figure, table
 from pluralign.lab.reward_files import Reward, read_rewards
-from pluralign.lab.run import Run, Stage, read_config
+from pluralign.lab.run import Run, Stage
 from pluralign.lab.sampling import Cover
+from pluralign.lab.what_ran import settings_and_versions
 from pluralign.metrics.distances import starc
 from pluralign.metrics.sampled import Transitions, distances
 from pluralign.tabular import Table, delivery, endless, expected, extremes, worst_of_best, worst_regret
@@ -228,10 +229,10 @@ def read_compared(run: str | Path) -> Compared:
     )
 
 
-def write_report(run: str | Path) -> Path:
+def write_report(run: str | Path, paper: Path | None = None) -> Path:
     """report.html of a comparison: the heat map, the table, and what it means in words."""
     run = Path(run)
-    found, config = read_compared(run), read_config(run)
+    found = read_compared(run)
     report = Report(f"How far {len(found.names)} rewards are apart", f"In {found.about}.")
     a, b = divmod(int(found.value.argmax()), len(found.names))
     headline = f"Farthest apart: {found.names[a]} and {found.names[b]}, {float(found.value[a, b]):.2f} of 2"
@@ -249,13 +250,9 @@ def write_report(run: str | Path) -> Path:
     report.section("What optimising another reward costs", _costs(found))
     report.section(
         "What was run",
-        folded(
-            "Settings and versions",
-            code(json.dumps(config, indent=1)),
-            code((run / "versions.txt").read_text("utf-8")),
-        ),
+        settings_and_versions(run),
     )
-    return report.write(run / "report.html")
+    return report.write(run / "report.html", paper)
 
 
 def heat_map(found: Compared) -> Any:

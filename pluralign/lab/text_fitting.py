@@ -107,7 +107,7 @@ def fit_texts(
     return f"{_sentence(facts)}\nthe model is in {run.folder}/stages/fit/model, the report is {run.folder / 'report.html'}"
 
 
-def write_report(run: str | Path) -> Path:
+def write_report(run: str | Path, paper: Path | None = None) -> Path:
     """report.html of such a fit, from the numbers in its folder."""
     run = Path(run)
     config = read_config(run)
@@ -124,7 +124,7 @@ def write_report(run: str | Path) -> Path:
     ]
     report.section("Training", pairs(rows))
     report.section("What was run", folded("Settings", code(json.dumps(config, indent=1))))
-    return report.write(run / "report.html")
+    return report.write(run / "report.html", paper)
 
 
 def _sentence(facts: Mapping[str, Any]) -> str:

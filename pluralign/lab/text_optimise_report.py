@@ -11,14 +11,13 @@ from pluralign.lab.report import (
     INK,
     Report,
     canvas,
-    code,
     figure,
-    folded,
     pairs,
     table,
     titled,
 )
 from pluralign.lab.run import read_config
+from pluralign.lab.what_ran import settings_and_versions
 
 
 def sentence(run: str | Path) -> str:
@@ -43,7 +42,7 @@ def _distance(facts: Mapping[str, Any]) -> str:
     return f"It is {facts['kl']['value']:.2f} nats per answer from the reference."
 
 
-def write_report(run: str | Path) -> Path:
+def write_report(run: str | Path, paper: Path | None = None) -> Path:
     """report.html of such a run, from its tables."""
     run = Path(run)
     config = read_config(run)
@@ -97,13 +96,9 @@ def write_report(run: str | Path) -> Path:
     report.section("What it says", *(pairs(list(zip(names, row, strict=True))) for row in facts["shown"]))
     report.section(
         "What was run",
-        folded(
-            "Settings and versions",
-            code(json.dumps(config, indent=1)),
-            code((run / "versions.txt").read_text("utf-8")),
-        ),
+        settings_and_versions(run),
     )
-    return report.write(run / "report.html")
+    return report.write(run / "report.html", paper)
 
 
 def _curves(rows: Sequence[Mapping[str, Any]], camps: Sequence[str]) -> Any:

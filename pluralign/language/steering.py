@@ -4,7 +4,6 @@ The choice follows a lottery over weights of the camps, found on other prompts b
 """
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from pluralign.language.text_belief import TextBelief, load_text_belief
 from pluralign.language.writer import Writer, Written, load_writer
 from pluralign.policies.lottery import Lottery
 from pluralign.population.voices import Voices
-from pluralign.saving import read, write
+from pluralign.saving import appearing, read, write
 from pluralign.streams import Seed, Streams
 
 FORMAT = 1
@@ -63,22 +62,13 @@ class Steered:
         Raises:
             FileExistsError: the folder exists.
         """
-        folder = Path(folder)
-        if folder.exists():
-            raise FileExistsError(f"{folder} exists already; name a new folder or remove it first.")
-        half = folder.with_name(folder.name + ".part")
-        shutil.rmtree(half, ignore_errors=True)
-        half.mkdir(parents=True)
-        try:
+        with appearing(folder) as half:
+            half.mkdir(parents=True)
             self.judge.save(half / "judge")
             write((self.voices, self.weight, self.chance), half / "choice", "choice")
             told = {"format": FORMAT, "writer": self.writer.name, "n": self.n}
             told |= {name: getattr(self.writer, name) for name in ("most", "temperature", "side", "chat")}
             (half / "steered.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
-            half.rename(folder)
-        except BaseException:
-            shutil.rmtree(half, ignore_errors=True)
-            raise
 
 
 def load_language_policy(folder: str | Path, *, device: str | None = None) -> Writer | Steered:

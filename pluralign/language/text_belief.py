@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from pluralign.language.once import encode, pieces_of
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
 from pluralign.population.saving import load as load_belief
+from pluralign.saving import appearing
 
 FORMAT = 1
 _KEPT = ("layer", "pooling", "longest", "side", "chat")
@@ -92,13 +92,8 @@ class TextBelief:
         Raises:
             FileExistsError: the folder exists.
         """
-        folder = Path(folder)
-        if folder.exists():
-            raise FileExistsError(f"{folder} exists already; name a new folder or remove it first.")
-        half = folder.with_name(folder.name + ".part")
-        shutil.rmtree(half, ignore_errors=True)
-        half.mkdir(parents=True)
-        try:
+        with appearing(folder) as half:
+            half.mkdir(parents=True)
             if self.tune != "none":
                 self.backbone.model.save_pretrained(half)
             self.backbone.tokenizer.save_pretrained(half)
@@ -106,10 +101,6 @@ class TextBelief:
             told = {name: getattr(self.backbone, name) for name in _KEPT}
             told |= {"format": FORMAT, "tune": self.tune, "base": self.base, "notes": dict(self.notes)}
             (half / "text.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
-            half.rename(folder)
-        except BaseException:
-            shutil.rmtree(half, ignore_errors=True)
-            raise
 
 
 def load_text_belief(folder: str | Path, *, device: str | None = None) -> TextBelief:

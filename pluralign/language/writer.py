@@ -2,7 +2,6 @@
 
 import copy
 import json
-import shutil
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from pluralign.language.backbone import Backbone, Pooling, Side, _unreachable, _
 from pluralign.language.needs import need
 from pluralign.language.once import Pieces, pieces_of
 from pluralign.language.processes import Processes
+from pluralign.saving import appearing
 from pluralign.streams import Seed, Streams
 
 Tune = Literal["lora", "full"]
@@ -154,21 +154,12 @@ class Writer:
         Raises:
             FileExistsError: the folder exists.
         """
-        folder = Path(folder)
-        if folder.exists():
-            raise FileExistsError(f"{folder} exists already; name a new folder or remove it first.")
-        half = folder.with_name(folder.name + ".part")
-        shutil.rmtree(half, ignore_errors=True)
-        half.mkdir(parents=True)
-        try:
+        with appearing(folder) as half:
+            half.mkdir(parents=True)
             self.model.save_pretrained(half)
             self.tokenizer.save_pretrained(half)
             told = {"format": FORMAT, "name": self.name} | {name: getattr(self, name) for name in _KEPT}
             (half / "writer.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
-            half.rename(folder)
-        except BaseException:
-            shutil.rmtree(half, ignore_errors=True)
-            raise
 
 
 def load_writer(name: str | Path, *, device: str | None = None, **settings: Any) -> Writer:

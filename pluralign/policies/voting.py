@@ -158,7 +158,8 @@ class Kemeny:
 class MaximalLottery:
     """The lottery that no option beats by majority: the minimax winner, the symmetric equilibrium of share - 1/2.
 
-    Where there are several, the most even one (smallest sum of squares).
+    Where there are several, the most even one (smallest sum of squares); `winner.minimax_winner`, by which policies are
+    found, takes one with few options instead.
 
     Source: Fishburn 1984; "Nash learning from human feedback" (Munos et al. 2023) and SPO (Swamy et al. 2024) look
     for it by self-play. The most even point by Lawson and Hanson's least distance programming (1974, chapter 23).

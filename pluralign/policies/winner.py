@@ -15,7 +15,12 @@ from pluralign.policies.game import best_mix
 
 
 def minimax_winner(wins: Float[Tensor, "P P"]) -> Float[Tensor, " P"]:
-    """(P,) exact chances, by a linear programme; one of them where several lotteries win."""
+    """(P,) exact chances, by a linear programme; where several lotteries win, one with few options in it.
+
+    `voting.MaximalLottery` solves the same game. As a rule for votes it takes the most even winner, so that no option is
+    preferred for its name, at the cost of a quadratic programme; here options are policies that somebody has to keep,
+    the game is solved once a round, and a vertex will do. Where the winner is unique, both give it.
+    """
     return best_mix(_checked(wins)).chance
 
 

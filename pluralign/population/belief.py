@@ -205,7 +205,7 @@ class Belief:
         1 means that every rater is predicted by the population alone; 0 that answers tell all.
         """
         mean = self.draws.mean
-        within = torch.diagonal(self.draws.covariance, dim1=1, dim2=2).sum(1).mean()
+        within = ((self.draws.z - mean).square().sum(-1) * self.draws.weight).sum(0).mean()
         between = mean.var(0, correction=0).sum() if len(mean) else torch.zeros(())
         total = within + between
         return float(within / total) if total > 0 else 1.0

@@ -11,7 +11,7 @@ from torch import Tensor
 from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
-from pluralign.population.held_out import choose, some
+from pluralign.population.held_out import Choice, check_ridge, choose, some
 from pluralign.population.newton import crowd, modes, solve
 from pluralign.population.pooled import common_taste, need_answers
 from pluralign.population.prior import Atoms
@@ -25,6 +25,7 @@ from pluralign.utility.linear import LinearWorth
 
 SIZES = (1, 2, 3, 4, 6, 8)
 RIDGES = (0.01, 0.1, 1.0, 5.0, 20.0)
+FINER = (0.001, 0.0001)  # tried where the smallest of these is best
 CAUTION = 1.5  # standard errors by which more camps must be better than fewer
 MIDDLE = 5.0  # the ridge under which the number of camps is chosen
 
@@ -63,6 +64,7 @@ class Camps:
     leak: float = 0.0
 
     def __post_init__(self) -> None:
+        check_ridge(self.ridge)
         if self.groups != "auto" and (not isinstance(self.groups, int) or self.groups < 1):
             raise ValueError(f'`groups` must be a positive number of camps or "auto", got {self.groups!r}.')
         if not 0 <= self.leak < 1:
@@ -107,16 +109,16 @@ class Camps:
         if self.ridge == "auto" and not isinstance(
             self.utility, MLP | Judged
         ):  # who have a prior of their own
-            ridge, choice = choose(
-                {
-                    r: partial(draft._fit, streams=streams.below(groups), groups=groups, ridge=r)
-                    for r in RIDGES
-                },
-                data,
-                streams.below("ridge"),
-                held,
-            )
+
+            def best(ridges: tuple[float, ...]) -> tuple[float, Choice]:
+                fit = partial(draft._fit, streams=streams.below(groups), groups=groups)
+                return choose({r: partial(fit, ridge=r) for r in ridges}, data, streams.below("ridge"), held)
+
+            ridge, choice = best(RIDGES)
             notes["ridge_table"] = choice.table
+            if ridge == RIDGES[0]:  # people who never err have no end of sureness
+                ridge, choice = best((ridge, *FINER))
+                notes["finer_table"] = choice.table
         found = self._fit(data, streams.below(groups), groups, ridge)
         return replace(found, diagnostics={**found.diagnostics, **notes})
 

@@ -25,7 +25,7 @@ from pluralign.utility.linear import LinearWorth
 
 COMMON = 3.0  # 1 / variance of the weights of the common taste
 RIDGES = (3.0, 30.0, 300.0, 3000.0)
-FOLDS = 5
+FOLDS = 10
 FEWEST = 10  # raters; with fewer, a covariate is a name
 WIDEST = 16  # directions that are crossed with covariates, where features are many
 SURE = 2.0  # standard errors; what a covariate tells weakly, a few answers tell better
@@ -93,7 +93,12 @@ class WithCovariates:
         if held is not None:
             held = widened(held, first, added(held, first, shift))
         belief = self.population.fit(widened(data, first, unseen), seed, held=held)
-        notes |= {"use": True, "covariate_ridge": found.ridge, "covariates": "used"}
+        notes |= {
+            "use": True,
+            "covariate_ridge": found.ridge,
+            "covariates": "used",
+            "shift_error": found.shift_error,
+        }
         worth = LikeRaters(belief.worth, first, shift)
         return replace(belief, worth=worth, settings=self, diagnostics={**belief.diagnostics, **notes})
 
@@ -141,6 +146,12 @@ class Shifts:
     ridge: float
     gain: float
     error: float
+
+    @property
+    def shift_error(self) -> Float[Tensor, "C Q"]:
+        """(C, Q) standard error of the shift, raters left out a fold at a time (a grouped jackknife)."""
+        part = self.shift[:-1]
+        return ((len(part) - 1) / len(part) * (part - part.mean(0)).square().sum(0)).sqrt()
 
     def fold_of(self, data: Comparisons) -> Int[Tensor, " R"]:
         """(R,) which of the shifts did not see the rater."""

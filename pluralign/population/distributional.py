@@ -13,7 +13,7 @@ from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
-from pluralign.population.held_out import choose, some
+from pluralign.population.held_out import check_ridge, choose, some
 from pluralign.population.newton import crowd, information, solve
 from pluralign.population.pooled import need_answers
 from pluralign.population.prior import Atoms
@@ -57,6 +57,7 @@ class Distributional:
     tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
+        check_ridge(self.ridge)
         if self.members != "auto" and (not isinstance(self.members, int) or self.members < 1):
             raise ValueError(f'`members` must be a positive number or "auto", got {self.members!r}.')
         if self.restarts < 1:

@@ -1,6 +1,7 @@
 """Choosing settings by answers that were held out: the one way this package picks complexity."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,6 +15,12 @@ from pluralign.population.belief import Belief
 from pluralign.streams import Streams
 
 Name = TypeVar("Name", bound=Hashable)
+
+
+def check_ridge(ridge: float | str) -> None:
+    """Raise ValueError unless `ridge`, 1 / variance of a prior, is "auto" or a finite number of 0 or more."""
+    if ridge != "auto" and not (isinstance(ridge, int | float) and 0 <= ridge < math.inf):
+        raise ValueError(f'`ridge` must be a finite number of 0 or more, or "auto", got {ridge!r}.')
 
 
 def hold_out(data: Comparisons, streams: Streams, share: float = 0.2) -> tuple[Comparisons, Comparisons]:

@@ -10,7 +10,7 @@ from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
-from pluralign.population.held_out import choose
+from pluralign.population.held_out import check_ridge, choose
 from pluralign.population.laplace import laplace_em
 from pluralign.population.normal import normal_em
 from pluralign.population.pooled import need_answers
@@ -67,6 +67,7 @@ class Hierarchical:
     steps: int = 2000
 
     def __post_init__(self) -> None:
+        check_ridge(self.ridge)
         if self.method not in METHODS:
             raise ValueError(f"`method` must be one of {', '.join(METHODS)}, got {self.method!r}.")
         if self.draws < 1:

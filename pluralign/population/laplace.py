@@ -60,18 +60,3 @@ def first_guess(rows: Rows, anchored: bool) -> tuple[Float[Tensor, " Z"], Float[
     return mean, torch.eye(rows.width, dtype=rows.x.dtype) * min(
         1.0, 0.5 * rows.width / max(rows.contrast, 1e-12)
     )
-
-
-def quadrature_check(rows: Rows, mean: Float[Tensor, " Z"], covariance: Float[Tensor, "Z Z"]) -> Tensor:
-    """(R,) log evidence per rater by a dense grid, for one or two dimensions; an oracle for tests."""
-    width = len(mean)
-    axis = torch.linspace(-8, 8, 401 if width == 1 else 161, dtype=mean.dtype)
-    mesh = torch.stack(torch.meshgrid(*[axis] * width, indexing="ij"), -1).reshape(-1, width)
-    step = float(axis[1] - axis[0])
-    log = (
-        -mesh.square().sum(1) / 2
-        - width / 2 * torch.log(torch.tensor(2 * torch.pi))
-        + width * torch.log(torch.tensor(step))
-    )
-    z = mean + mesh @ torch.linalg.cholesky(covariance).T
-    return torch.logsumexp(rows.log_prob(z) + log[:, None], 0)

@@ -13,7 +13,7 @@ from pluralign.data.comparisons import Comparisons
 from pluralign.population.around import Around
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
-from pluralign.population.held_out import FEW, choose, hold_out
+from pluralign.population.held_out import FEW, check_ridge, choose, hold_out
 from pluralign.population.hierarchical import tempered
 from pluralign.population.mixing import mixed
 from pluralign.population.newton import modes
@@ -82,6 +82,7 @@ class LowRank:
     strength: float = 2.0
 
     def __post_init__(self) -> None:
+        check_ridge(self.ridge)
         if self.weights not in ("free", "simplex"):
             raise ValueError(f'`weights` must be "free" or "simplex", got {self.weights!r}.')
         least = 0 if self.weights == "free" else 1

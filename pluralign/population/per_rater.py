@@ -8,7 +8,7 @@ import torch
 from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
-from pluralign.population.held_out import choose
+from pluralign.population.held_out import check_ridge, choose
 from pluralign.population.newton import modes
 from pluralign.population.pooled import common_taste, need_answers
 from pluralign.population.prior import Gaussian
@@ -36,6 +36,7 @@ class PerRater:
     toward: str = "zero"
 
     def __post_init__(self) -> None:
+        check_ridge(self.ridge)
         if self.toward not in ("zero", "pooled"):
             raise ValueError(f'`toward` must be "zero" or "pooled", got {self.toward!r}.')
 

@@ -1,6 +1,5 @@
 """Pooled: everybody has one taste. Bradley-Terry and its kin."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,7 +11,7 @@ from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
-from pluralign.population.held_out import choose
+from pluralign.population.held_out import check_ridge, choose
 from pluralign.population.newton import crowd
 from pluralign.population.prior import Atoms
 from pluralign.population.rows import Rows
@@ -43,6 +42,9 @@ class Pooled:
     utility: Utility = field(default_factory=Linear)
     rule: ChoiceRule = field(default_factory=Luce)
     ridge: float | str = "auto"
+
+    def __post_init__(self) -> None:
+        check_ridge(self.ridge)
 
     def fit(self, data: Comparisons, seed: Seed = 0, *, held: Comparisons | None = None) -> Belief:
         """Fit to M answers; the belief has one draw of one taste for everybody."""
@@ -97,10 +99,3 @@ def need_answers(data: Comparisons) -> None:
         raise ValueError(
             "fit needs at least one answer, got none; check the filter or the split that made the data."
         )
-
-
-def anonymous(data: Comparisons) -> Comparisons:
-    """The same answers, all by one nameless rater: a control that no population may beat without a reason."""
-    return dataclasses.replace(
-        data, rater=torch.zeros_like(data.rater), rater_ids=("everybody",), covariates=None
-    )

@@ -12,7 +12,7 @@ from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.camps import Camps
-from pluralign.population.held_out import choose, some_of_both
+from pluralign.population.held_out import check_ridge, choose, some_of_both
 from pluralign.population.mixing import mixed
 from pluralign.population.pooled import common_taste, need_answers
 from pluralign.population.prior import Atoms
@@ -21,6 +21,7 @@ from pluralign.population.training import train
 from pluralign.population.wide import is_wide
 from pluralign.streams import Seed, Streams
 from pluralign.utility import Linear, Utility, Worth
+from pluralign.utility.conditional import only_shown
 from pluralign.utility.linear import LinearWorth
 from pluralign.utility.mlp import MLPWorth
 
@@ -65,6 +66,7 @@ class Prototypes:
     rounds: int = 30
 
     def __post_init__(self) -> None:
+        check_ridge(self.ridge)
         if self.prototypes != "auto" and (not isinstance(self.prototypes, int) or self.prototypes < 1):
             raise ValueError(f'`prototypes` must be a positive number or "auto", got {self.prototypes!r}.')
         if not (self.concentration in ("auto", "learned") or _positive(self.concentration)):
@@ -155,6 +157,7 @@ class Prototypes:
             worth, _, more = train(cast(MLPWorth, worth), dirichlet_grid(alpha, 64), self.rule, data, streams)
             prior = Simplex(torch.eye(count).double(), alpha, self.draws if count > 1 else 1)
             return self._belief(data, worth, prior, {**notes, **more})
+        data = only_shown(data, worth)
         start = (
             begin(data, worth, count)
             if begin

@@ -12,7 +12,7 @@ from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.camps import Camps
-from pluralign.population.held_out import choose, some
+from pluralign.population.held_out import check_ridge, choose, some
 from pluralign.population.newton import crowd, information, modes, solve
 from pluralign.population.pooled import need_answers
 from pluralign.population.prior import Atoms
@@ -62,6 +62,7 @@ class Routed:
     tolerance: float = 1e-2
 
     def __post_init__(self) -> None:
+        check_ridge(self.ridge)
         if self.heads != "auto" and (not isinstance(self.heads, int) or self.heads < 1):
             raise ValueError(f'`heads` must be a positive number or "auto", got {self.heads!r}.')
         if self.thresholds < 1 or self.restarts < 1:

@@ -12,7 +12,7 @@ from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.camps import Camps
-from pluralign.population.held_out import choose, some
+from pluralign.population.held_out import check_ridge, choose, some
 from pluralign.population.newton import crowd, information, modes, solve
 from pluralign.population.pooled import need_answers
 from pluralign.population.prior import Atoms
@@ -55,6 +55,7 @@ class Trust:
     tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
+        check_ridge(self.ridge)
         if 1.0 not in self.levels or len(set(self.levels)) < len(self.levels):
             raise ValueError(f"`levels` must be different numbers, 1 among them, got {self.levels}.")
         if self.groups < 1:

@@ -99,8 +99,8 @@ class Variational:
         if self.prior not in ("normal", "learnt", "auto"):
             raise ValueError(f'`prior` must be "normal", "learnt" or "auto", got {self.prior!r}.')
         for name in ("kl", "free", "ridge"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)}.")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"`{name}` must be a finite number of 0 or more, got {getattr(self, name)}.")
 
     def fit(self, data: Comparisons, seed: Seed = 0, *, held: Comparisons | None = None) -> Belief:
         """Fit to M answers; the belief has `draws` weighted tastes per rater."""

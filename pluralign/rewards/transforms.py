@@ -118,8 +118,13 @@ class Gauge:
         """Standard deviation of the reward that taste z pays.
 
         Raises:
-            ValueError: some taste is indifferent to everything that varies.
+            ValueError: some taste is indifferent to everything that varies, or has another length.
         """
+        if z.shape[-1] != len(self.root):
+            raise ValueError(
+                f"a taste must have {len(self.root)} numbers, as those had that this was trained for, got {z.shape[-1]}; it may "
+                "come from another world."
+            )
         size = (z.double() @ self.root).norm(dim=-1)
         floor = 1e-9 * self.root.abs().max() * z.double().abs().amax(-1)
         off = ~(size > floor)

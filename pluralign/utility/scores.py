@@ -1,5 +1,6 @@
 """The worth of options to tastes: linear in the taste, conditional on the answer's circumstance, or any network."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -61,6 +62,10 @@ def slate_worths(
 
 def _scored(worth: Nonlinear, data: Comparisons, z: Tensor, shared: bool) -> Float[Tensor, "S M K"]:
     """A network scores an option once per taste: for all raters at once, or for every rater who met it."""
+    options: Any = data.options
+    options = dataclasses.replace(
+        options, ids=None
+    )  # names are unique, and one option is scored for many raters
     count = max(1, len(data.options))
     rater = torch.zeros_like(data.rater) if shared else data.rater
     met, back = torch.unique(rater[:, None] * count + data.slate.clamp_min(0), return_inverse=True)
@@ -70,7 +75,7 @@ def _scored(worth: Nonlinear, data: Comparisons, z: Tensor, shared: bool) -> Flo
     pieces = []
     for some, mine in zip(option.split(block), who.split(block), strict=True):
         taste = z[:, mine].reshape(len(z), len(mine), *[1] * (first.dim() - 2), worth.width)
-        pieces.append(_pooled(worth, data.options.take(some), worth.score(first[some], taste)))
+        pieces.append(_pooled(worth, options.take(some), worth.score(first[some], taste)))
     return torch.cat(pieces, 1)[:, back] if pieces else z.new_zeros(len(z), 0, data.places)
 
 

@@ -5,6 +5,20 @@ import torch
 from pluralign.data import Comparisons, Items, Texts, describe
 
 
+def test_one_contradiction_of_two_is_chance_and_ten_of_twenty_are_not():
+    def both_ways(questions, contradicted):
+        first = torch.arange(questions).repeat(2)
+        share = torch.ones(2 * questions)
+        share[questions : questions + contradicted] = 0
+        store = Items(torch.arange(questions + 1.0)[:, None])
+        data = Comparisons.pairs(store, first, first + 1, torch.zeros(2 * questions).long(), share)
+        return [note for note in describe(data).warnings if "contradict" in note]
+
+    assert not both_ways(2, 1)
+    assert not both_ways(20, 9)
+    assert "on 11 of 20" in both_ways(20, 11)[0]
+
+
 def test_counts_by_hand():
     store = Items(torch.tensor([[1.0, 0], [1, 1], [1, 2], [1, 3], [1, 4]]), None, ("one", "x"))
     slate = [[0, 1], [1, 0], [0, 1], [2, 3], [2, 3], [0, 1]]

@@ -150,7 +150,7 @@ def test_a_place_says_nothing_about_the_choice(lines):
         ({"chosen": [{"role": "user"}]}, "a message needs a `role` and a `content`"),
         ({"chosen": 3}, "a text or a list of messages"),
         ({"user": None}, "line 2, field 'user': a rater is expected"),
-        ({"chosen": None}, "the record has 'user', 'prompt'"),
+        ({"chosen": None}, "line 2, field 'chosen': an answer is expected, got none; fill it"),
     ],
 )
 def test_bad_records_are_refused_in_one_sentence_and_nothing_is_written(lines, tmp_path, change, message):
@@ -161,6 +161,17 @@ def test_bad_records_are_refused_in_one_sentence_and_nothing_is_written(lines, t
     if "user" not in change:
         with pytest.warns(UserWarning, match="1 records are left out"):
             assert len(read_preferences(path, skip=True).data) == 1
+
+
+def test_files_from_other_systems_and_folders(lines, tmp_path):
+    path = lines(*PAIRS)
+    plain = read_preferences(path).data
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    again = read_preferences(path).data
+    assert (again.slate == plain.slate).all()
+    assert again.options.texts == plain.options.texts
+    with pytest.raises(DataError, match="is a folder; give a file of preferences"):
+        read_preferences(tmp_path)
 
 
 def test_a_missing_rater_column_lists_the_columns(lines):

@@ -273,7 +273,27 @@ WRONG = {
     "header only": ({"comparisons": HEAD}, r"comparisons.csv should have at least one record"),
     "ragged row": (
         {"comparisons": HEAD + "a,v0,v1\n"},
-        r"comparisons.csv cannot be read as csv .*Expected 4",
+        r"comparisons.csv, row 2 \(the header is row 1\): 4 fields are expected, as in the header, got 3; quote",
+    ),
+    "a quotation mark left open": (
+        {"comparisons": HEAD + 'a,v0,v1,1\n"a,v0,v1,1\na,v0,v1,0\n'},
+        r"comparisons.csv, row 3 .*: 4 fields are expected, .*got 1; close the quotation mark",
+    ),
+    "a label is an option's name": (
+        {"comparisons": HEAD + "a,v0,v1,v1\na,v1,v2,v1\n"},
+        r"row 2 .*column 'label': the share of item_a is expected, got the option's name 'v1'; write 1",
+    ),
+    "marks for thousands": (
+        {"items": 'item_id,x,price\nv0,1,"1,200"\nv1,2,950\nv2,3,"2,000"\n'},
+        r"items.csv, row 2 .*column 'price': a number is expected as 1200.5, .*got '1,200'",
+    ),
+    "units": (
+        {"items": "item_id,x,price\nv0,1,3 €\nv1,2,4 €\nv2,3,5 €\n"},
+        r"items.csv, row 2 .*column 'price': a number is expected as 1200.5, .*got '3 €'",
+    ),
+    "too large for a float": (
+        {"items": "item_id,x\nv0,1\nv1,1e300\nv2,3\n"},
+        r"items.csv, row 3 .*column 'x': a number up to 3.4e\+38 is expected, got 1e\+300; use larger units",
     ),
     "split of unknown answer": (
         {"split": "cmp_id,split\nc0,train\nc1,train\nc2,val\nc9,val\n"},
@@ -289,7 +309,7 @@ WRONG = {
     ),
     "unknown role": (
         {"split": "cmp_id,split\nc0,train\nc1,tran\nc2,val\n"},
-        r"row 3 .*a role among .* is expected, got 'tran' \(did you mean 'train'",
+        r"split.csv, for comparisons.csv, row 3 .*a role among .* is expected, got 'tran' \(did you mean 'train'",
     ),
     "near item": (
         {
@@ -326,6 +346,17 @@ def test_what_is_wrong_is_said(tmp_path, case):
     with pytest.raises(DataError, match=message) as caught:
         read(fill(tmp_path / "f", **files))
     assert "\n" not in str(caught.value).strip()
+
+
+def test_words_are_kept_and_said_to_be_no_features(tmp_path):
+    items = "item_id,x,colour,name\n" + "".join(
+        f"v{n},{n},{'red' if n % 2 else 'blue'},n{n}\n" for n in range(6)
+    )
+    with pytest.warns(
+        UserWarning, match=r"items.csv: 'colour' is kept, and no model sees words: give each kind"
+    ):
+        data = read(fill(tmp_path / "f", items=items, comparisons=HEAD + "a,v0,v1,1\na,v2,v1,0\n"))
+    assert data.options.names == ("x",)
 
 
 def test_two_files_of_one_table(folder):

@@ -16,6 +16,7 @@ from pluralign.lab.beds import BEDS, Bed, bed
 from pluralign.lab.experiment import STAGES, Experiment, answers_of, summary, wanted
 from pluralign.lab.experiment_report import against_own, lacking, own_camps, read, screen, told_taste
 from pluralign.lab.films import film
+from pluralign.lab.run import Run
 from pluralign.lab.serving import Taught, episodes_lost, factor_returns, regret, served
 from pluralign.lab.shown import NOBODY, Shown, collect, signed, windows
 from pluralign.policies.learners.ppo import RandomPolicy
@@ -340,6 +341,7 @@ def test_segments_differ_in_every_goal_of_a_maze(monkeypatch):
 BAD = {
     "reachr": ({}, "there is no world 'reachr' (did you mean 'reacher'?); there are maze, large-maze"),
     "reacher": ({"population": "clans"}, "there is no population 'clans'; there are two-camps"),
+    "maze": ({"population": "ten-camps", "people": 6}, "6 people are too few for camps of shares"),
     "crowd": ({"welfare": "kindness"}, "no welfare is called 'kindness'; there are mean, maxmin"),
     "ant": ({"model": "clans"}, "no population is called 'clans'; there are pooled"),
     "cheetah": ({"seeds": 0}, "`seeds` must be at least 1, got 0"),
@@ -348,6 +350,52 @@ BAD = {
     "large-maze": ({"training": 4000}, "a part of the usual steps"),
     "safety": ({"people": 1}, "`people` must be at least 2"),
 }
+
+
+CAMPS = 'kind = "camps"\nshare = [0.7, 0.3]\ncentres = [{ speed = 2.0 }, { height = 3.0, power = -0.1 }]\n'
+
+
+def test_a_population_in_a_file(tmp_path):
+    """Tastes stand there by factor; a file that changes is another experiment, and a run keeps its own copy."""
+    path = tmp_path / "clans.toml"
+    path.write_text(CAMPS)
+    settings = Experiment("cheetah", population=str(path), people=10, asked=2)
+    people = answers_of(settings, some("cheetah"), 0)[0]
+    names = list(bed("cheetah").signs())
+    assert torch.bincount(people.group).tolist() == [7, 3]
+    assert people.taste[people.group == 0].unique(dim=0).tolist() == [[2.0 * (n == "speed") for n in names]]
+    run = Run.open(tmp_path / "run", {"command": "experiment", **settings.config()})
+    settings.keep_people(run)
+    assert (tmp_path / "run" / "population.toml").read_text() == CAMPS
+    path.write_text(CAMPS.replace("2.0", "3.0"))
+    with pytest.raises(FileExistsError, match="holds a run of another config"):
+        Run.open(tmp_path / "run", {"command": "experiment", **settings.config()})
+    assert "population_sha256" not in Experiment("cheetah").config()
+
+
+WRONG = {
+    CAMPS.replace("0.7", "0.8"): "clans.toml: `share` must sum to 1, got (0.8, 0.3), which sums to 1.1.",
+    CAMPS.replace("0.7", "1.0").replace("0.3", "0.0"): "leave out a camp with nobody in it",
+    CAMPS.replace("0.7", "0.99").replace("0.3", "0.01"): "camp 1 would have nobody; take more people",
+    CAMPS.replace("speed", "sped"): "a factor 'sped' that does not exist; there are speed, power, height",
+    'kind = "clans"': "`kind` must be one of camps, gaussian",
+    'preset = "ranked"': "an experiment judges policies by sums of factors",
+    'preset = "ideal-points"': "one number for each of speed, power, height",
+    "share = [": "clans.toml: ",
+    None: "no population at clans.toml",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_wrong_population_is_one_sentence_before_anything_is_trained(text, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        (tmp_path / "clans.toml").write_text(text)
+    assert main(["experiment", "cheetah", "--population", "clans.toml"]) == 2
+    told = capsys.readouterr().err.strip()
+    assert WRONG[text] in told
+    assert len(told.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("world", BAD)
@@ -405,11 +453,14 @@ def test_a_film_shows_policies_side_by_side(tmp_path, monkeypatch):
 
 
 def test_regret_against_the_policy_of_the_own_camp():
-    """By hand: the second person's camp found half of what is known to be possible; served alone they get it all."""
+    """By hand: nobody is in the first of three camps, so that two policies were trained, in the order of the others."""
+    returns = {"camp 0": torch.tensor([[2.0], [5.0], [5.0]]), "camp 1": torch.tensor([[9.0], [4.0], [3.0]])}
+    assert module._own_camp(returns, torch.tensor([1, 2, 2]))[:, 0].tolist() == [2.0, 4.0, 3.0]
     judged = {
-        "regret": {"camp 0": [0.2, 0.9], "camp 1": [0.8, 0.5], "personalised": [0.2, 0.0]},
-        "group": [0, 1],
+        "regret": {"camp 0": [0.2, 0.9], "camp 1": [0.8, 0.5]},
+        "group": [1, 2],
+        "against own camp": [0.0, None],
     }
     told = {"judged": [judged]}
     assert own_camps(told)[0].tolist() == [0.2, 0.5]
-    assert against_own(told)[0].tolist() == [0.0, -1.0]
+    assert against_own(told)[0].isnan().tolist() == [False, True]

@@ -70,6 +70,31 @@ def test_bitmaps_are_inside():
     assert 'src="data:image/png;base64,' in page
 
 
+def test_figures_and_tables_for_a_paper(tmp_path):
+    report = Report("Title")
+    rows = [
+        ["a_b", cell("0.50", small="0.40 to 0.60", mark="best better", sort=0.5)],
+        ["50 % & more", cell("0.70")],
+    ]
+    report.section("What it costs, in %", table(["name", "loss"], rows, caption="in nats"))
+    report.section(
+        "Seen", folded("more", figure(drawing(), "a picture")), picture(bitmap(drawing(), dots=30), "dots")
+    )
+    report.write(tmp_path / "report.html", tmp_path / "paper")
+    report.write(tmp_path / "report.html", tmp_path / "again")
+    names = sorted(path.name for path in (tmp_path / "paper").iterdir())
+    assert names == ["01-what-it-costs-in.csv", "01-what-it-costs-in.tex", "02-seen.pdf", "02-seen.png",
+                     "03-seen.pdf", "03-seen.png"]  # fmt: skip
+    for name in names:  # no dates, no random ids
+        assert (tmp_path / "paper" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    kept = pd.read_csv(tmp_path / "paper" / names[0])
+    assert list(kept.columns) == ["name", "loss", "loss, 95 % interval"]
+    assert kept.loss.tolist() == [0.5, 0.7]
+    told = (tmp_path / "paper" / names[1]).read_text()
+    assert r"a\_b & \textbf{0.50} {\scriptsize (0.40 to 0.60)} \\" in told
+    assert r"50 \% \& more & 0.70 \\" in told
+
+
 def test_a_page_is_written(tmp_path):
     path = Report("Title").write(tmp_path / "report.html")
     assert "viewport" in path.read_text()

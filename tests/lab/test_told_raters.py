@@ -57,6 +57,7 @@ def test_the_next_folder_is_coded_as_the_first_was(tmp_path):
     run = fit("hierarchical", told_folder(tmp_path / "one"), tmp_path / "run", covariates=("age", "job"))
     belief, facts = open_run(run)
     assert belief.diagnostics["use"] is True
+    assert "What people's covariates change" in (run / "report.html").read_text().replace("&#x27;", "'")
     assert [column["name"] for column in facts["coding"]] == ["age", "job"]
     old = told_folder(
         tmp_path / "old", raters=30, seed=1, ages=(50, 60)

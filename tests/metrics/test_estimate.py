@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pluralign.metrics import Estimate, bootstrap, iqm, paired, paired_bootstrap, worst_decile, worst_rater
+from pluralign.metrics import (
+    Estimate,
+    bootstrap,
+    iqm,
+    over_seeds,
+    paired,
+    paired_bootstrap,
+    worst_decile,
+    worst_rater,
+)
 
 
 def normal(*shape, seed=0):
@@ -124,6 +133,28 @@ def test_iqm_is_the_trimmed_mean_with_a_bootstrap_within_tasks():
     assert got.standard_error < 1
     with pytest.raises(ValueError, match="did not finish"):
         iqm(torch.full((2, 2), math.nan))
+
+
+def test_over_seeds_counts_the_luck_of_training_and_of_people():
+    """x = a + b with spreads 2 (of S seeds) and 1 (of R people in each): the variance is (4 + 1 / R) / S, of which a bootstrap
+    finds (4 + 1 / R) (S - 1) / S^2 for the seeds, and (1 / R) / S once more for the people inside."""
+    seeds, people = 40, 10
+    shift = 2 * normal(seeds)
+    shift = 2 * (shift - shift.mean()) / shift.std(correction=0)
+    inside = normal(seeds, people, seed=1)
+    runs = list(shift[:, None] + inside - inside.mean(1, keepdim=True))
+    got = over_seeds(runs, samples=20_000)
+    # The people of each seed are centred, so the seeds' means have a variance of 4 sharp.
+    wanted = ((4 + float(inside.var(1, correction=0).mean()) / people) / seeds) ** 0.5
+    assert got.standard_error == pytest.approx(wanted, rel=0.03)
+    assert (got.n, got.low < got.value < got.high) == (seeds, True)
+    assert got.value == pytest.approx(float(shift.mean()), abs=1e-12)
+    one = torch.tensor([0.0, 1.0, 5.0, math.nan])
+    assert over_seeds([one]) == bootstrap(one)  # one seed: people alone
+    ragged = over_seeds([one, torch.arange(20.0)], worst_decile)
+    assert ragged.value == pytest.approx((0 + 0.5) / 2)
+    with pytest.raises(ValueError, match="no seeds"):
+        over_seeds([])
 
 
 def test_wrong_levels_are_refused():

@@ -8,6 +8,7 @@ from worlds import bandit, voices, worlds
 
 from pluralign.policies import Single, Tabular
 from pluralign.policies.self_play import SelfPlay, Votes
+from pluralign.policies.voting import MaximalLottery
 from pluralign.policies.winner import minimax_winner, mirror_descent, self_play
 from pluralign.rewards import known_voices
 
@@ -57,6 +58,13 @@ def test_a_winner_wins_at_least_half_against_everything(size, seed):
     raw = torch.rand(size, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     wins = (raw + 1 - raw.T) / 2
     assert float((minimax_winner(wins) @ wins).min()) >= 0.5 - 1e-9
+    near(minimax_winner(wins), MaximalLottery().on(wins), 1e-6)  # shares drawn at random have one winner
+
+
+def test_of_several_winners_policies_are_few_and_votes_are_even():
+    even = torch.full((4, 4), 0.5)
+    assert sorted(minimax_winner(even).tolist()) == [0, 0, 0, 1]
+    near(MaximalLottery().on(even), [0.25] * 4, 1e-9)
 
 
 ROTATED = torch.tensor([[3.0, 2.0, 1.0], [1.0, 3.0, 2.0], [2.0, 1.0, 3.0]])  # a > b > c, b > c > a, c > a > b

@@ -98,6 +98,17 @@ def test_the_shift_is_found_within_its_standard_error():
     assert found.gain > 5 * found.error
 
 
+def test_the_standard_error_of_a_shift_is_that_of_fresh_crowds():
+    found = []
+    for seed in range(12):
+        data = crowd(raters=100, per_rater=10, seed=100 + seed)
+        worth = Linear().start(data, width=None, generator=torch.Generator())
+        found.append(shifts(data, worth, Luce(), Streams.of(0), (3.0,)))
+    spread = torch.stack([one.shift[-1] for one in found]).std(0).square().mean().sqrt()
+    told = torch.stack([one.shift_error for one in found]).square().mean().sqrt()
+    assert 0.7 < float(told / spread) < 1.4  # 72 numbers each: a standard error of a tenth
+
+
 def test_the_average_rater_is_asked_without_a_rater():
     data = crowd()
     belief = WithCovariates(QUICK).fit(data)
@@ -118,7 +129,7 @@ def test_each_rater_is_crossed_by_a_fit_that_did_not_see_them():
     again = shifts(turned, worth, Luce(), Streams.of(0), (3.0,))
     torch.testing.assert_close(found.shift[0], again.shift[0])
     assert float((found.shift[1] - again.shift[1]).abs().max()) > 1e-3
-    assert found.fold_of(crowd(raters=2, start=1000)).tolist() == [5, 5]
+    assert found.fold_of(crowd(raters=2, start=1000)).tolist() == [10, 10]
 
 
 def test_what_was_chosen_is_kept_when_fitted_again():

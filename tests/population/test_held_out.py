@@ -11,7 +11,6 @@ from pluralign.choice import Luce
 from pluralign.data import Comparisons, Items
 from pluralign.population import Atoms, Belief, Draws
 from pluralign.population.held_out import choose, hold_out, log_loss
-from pluralign.population.pooled import anonymous
 from pluralign.population.registry import MODELS
 from pluralign.streams import Streams
 from pluralign.utility import Linear
@@ -127,6 +126,15 @@ def led(count=60, size=2.0):
     return data.with_labels(torch.stack([first, 1 - first], 1))
 
 
+@pytest.mark.parametrize("ridge", [-1.0, float("nan"), float("inf"), "much"])
+def test_no_population_takes_a_ridge_that_is_no_precision(ridge):
+    with_ridge = [kind for kind in MODELS.values() if "ridge" in {f.name for f in dataclasses.fields(kind)}]
+    assert len(with_ridge) >= 9
+    for kind in with_ridge:
+        with pytest.raises((ValueError, TypeError), match="ridge"):
+            kind(ridge=ridge)
+
+
 def test_choose_takes_the_smallest_macro_averaged_loss():
     data = led()
     candidates = {size: lambda part, s=size: knows(part, s) for size in (-2.0, 0.0, 2.0, 9.0)}
@@ -190,10 +198,7 @@ def test_nothing_to_choose_by_leaves_the_first():
 
 def test_no_rater_information_is_one_rater():
     data = led(5)
-    nameless = anonymous(data)
-    assert nameless.rater_ids == ("everybody",)
-    assert int(nameless.rater.max()) == 0
-    assert len(nameless) == len(data)
+    nameless = dataclasses.replace(data, rater=torch.zeros_like(data.rater), rater_ids=("everybody",))
     belief = MODELS["pooled"](ridge=1.0).fit(data)
     again = MODELS["pooled"](ridge=1.0).fit(nameless)
     torch.testing.assert_close(belief.prior.z, again.prior.z)

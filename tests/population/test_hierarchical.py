@@ -9,11 +9,12 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from grids import log_evidence
 
 from pluralign.choice import Luce, RaoKupper
 from pluralign.data import Comparisons, Items
 from pluralign.population.hierarchical import Hierarchical
-from pluralign.population.laplace import laplace_em, quadrature_check
+from pluralign.population.laplace import laplace_em
 from pluralign.population.prior import Gaussian, inverse, normal_grid
 from pluralign.population.registry import MODELS
 from pluralign.population.rows import Rows
@@ -108,7 +109,7 @@ def test_laplace_evidence_is_near_that_of_quadrature(dims):
     """Laplace's approximation is off by about 1 / answers in each rater."""
     _, rows = rows_of(asked(dims, per_rater=40))
     mean, covariance, _, _, _, evidence = laplace_em(rows, 60, 2.0, anchored=False)
-    exact = quadrature_check(rows, mean, covariance)
+    exact = log_evidence(rows, mean, covariance)
     assert abs(float(exact.sum()) - evidence) < rows.raters / 40 * 2
     assert bool((exact < 0).all())
 
@@ -127,7 +128,7 @@ def test_evidence_of_the_guide_is_that_of_quadrature(dims):
     found = guide.evidence(rows, value, inner)[0]
     value = {name: part[0] for name, part in value.items()}
     root = start.population.root(value)
-    truth = quadrature_check(rows, value["mean"], root @ root.mT)
+    truth = log_evidence(rows, value["mean"], root @ root.mT)
     # 256 evenly spread points from each of two nearly right densities: well below 1 / sqrt(512) of a nat.
     torch.testing.assert_close(found, truth, atol=0.02, rtol=0)
 

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from grids import log_evidence
 from scipy.stats import chisquare
 
 from pluralign.choice import Davidson, Luce
 from pluralign.data import Comparisons, Items
 from pluralign.population.hierarchical import Hierarchical
-from pluralign.population.laplace import laplace_em, quadrature_check
+from pluralign.population.laplace import laplace_em
 from pluralign.population.nearest import posteriors
 from pluralign.population.newton import modes
 from pluralign.population.normal import ENOUGH, normal_em
@@ -54,7 +55,7 @@ def test_moments_of_one_dimension_are_those_of_a_grid(rule):
     gap = middle - mean
     far = precision[0, 0] * (gap[:, 0].square() + 1 / sharp[:, 0, 0]) - 1
     bound = fit - far / 2 + (precision[0, 0].log() - sharp[:, 0, 0].log()) / 2
-    evidence = quadrature_check(rows, mean, 1 / precision)
+    evidence = log_evidence(rows, mean, 1 / precision)
     assert bool((bound <= evidence + 1e-6).all())
     assert float((evidence - bound).max()) < 0.05
 

@@ -223,6 +223,8 @@ def test_a_network_of_option_and_taste_is_worth_the_same_by_every_door(way, rng)
     whole = torch.stack([AtTastes(worth, z[s]).basis(data.options) for s in range(3)])  # (S, N, R)
     slates = slate_worths(worth, data, z)
     torch.testing.assert_close(slates, whole[:, data.slate, data.rater[:, None]])
+    named = dataclasses.replace(data.options, ids=tuple(f"option {n}" for n in range(40)))
+    assert torch.equal(slate_worths(worth, dataclasses.replace(data, options=named), z), slates)
     shared = slate_worths(worth, data, z[:, :1].expand(-1, 4, -1), shared=True)
     torch.testing.assert_close(shared, whole[:, data.slate, 0])
     assert float((whole[0, :, 0] - whole[1, :, 0]).std()) > 0

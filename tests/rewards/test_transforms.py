@@ -64,6 +64,8 @@ def test_a_gauge_needs_something_to_measure():
     gauge = Gauge.of(voices.worth, torch.tensor([[0.0, 1.0], [1.0, 1.0]]))
     with pytest.raises(ValueError, match="1 tastes pay the same"):
         gauge.unit(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    with pytest.raises(ValueError, match=r"must have 2 numbers, .* got 3; it may come from another world"):
+        gauge.direction(torch.ones(3))
 
 
 def test_the_minimum_at_each_step_sees_nobody_served():

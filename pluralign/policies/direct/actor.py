@@ -32,7 +32,8 @@ class Shown:
         """
         if not isinstance(options, Segments):
             raise ValueError(
-                f"learning without a reward needs Segments with observations and actions, got {type(options).__name__}."
+                f"learning without a reward needs Segments with observations and actions, got {type(options).__name__}; "
+                "`pluralign simulate WORLD` writes a folder of such answers."
             )
         missing = [n for n in ("observation", "action") if getattr(options, n) is None]
         if missing:

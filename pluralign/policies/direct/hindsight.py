@@ -13,7 +13,14 @@ from pluralign.policies.direct.served import Served
 from pluralign.policies.learner import Progress
 from pluralign.policies.learners.actor import rectified
 from pluralign.policies.learners.network import PersonalNetwork
-from pluralign.policies.learners.offline import counted_loss, imitation_loss, network, parameters
+from pluralign.policies.learners.offline import (
+    counted_loss,
+    imitation_loss,
+    network,
+    parameters,
+    told_every,
+    trained,
+)
 from pluralign.population.belief import Belief
 from pluralign.streams import Seed, Streams
 
@@ -75,10 +82,9 @@ class Hindsight:
         policy = network((seen + self.context, *self.hidden, acts), streams("network", "policy"))
         best = 0.1 * torch.randn(camps, self.context, generator=streams("best"))
         every = [*parameters(encoder), *parameters(head), *parameters(policy), best.requires_grad_()]
-        optimiser = torch.optim.Adam(every, lr=self.rate)
-        schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.05, max(self.updates, 1))
         draw, loss_of = streams("answers"), counted_loss if steps.counted else imitation_loss
-        for _ in range(self.updates):
+
+        def loss() -> Float[Tensor, ""]:
             rows = torch.randint(len(data), (self.batch,), generator=draw)
             slate, rater = data.slate[rows], data.rater[rows]
             camp = torch.multinomial(draws.weight[:, rater].T.float(), 1, generator=draw)[:, 0]
@@ -90,13 +96,9 @@ class Hindsight:
             copied = loss_of(rectified(policy, torch.cat([x, say], -1)[mask]), action[mask]).mean()
             counts = torch.ones(len(rows)) if data.weight is None else data.weight[rows].float()
             told_by = losses.oppo(context, torch.tanh(best[camp]), data.label[rows, 0].to(context)) * counts
-            loss = copied + self.weight * told_by.mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            if progress is not None:
-                progress(1)
+            return copied + self.weight * told_by.mean()
+
+        trained(every, loss, updates=self.updates, rate=self.rate, tell=told_every(1, progress))
         with torch.no_grad():
             # Once training is over a context is one of a few: the first layer can know them by their number.
             (weight, bias), *rest = [(w.detach().clone(), b.detach().clone()) for w, b in policy]

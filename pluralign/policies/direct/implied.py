@@ -13,7 +13,17 @@ from pluralign.policies.direct.served import Served
 from pluralign.policies.learner import Progress
 from pluralign.policies.learners.actor import rectified
 from pluralign.policies.learners.network import PersonalNetwork
-from pluralign.policies.learners.offline import counted_loss, frozen, imitation_loss, network, parameters
+from pluralign.policies.learners.offline import (
+    above,
+    counted_loss,
+    followed,
+    frozen,
+    imitation_loss,
+    network,
+    parameters,
+    told_every,
+    trained,
+)
 from pluralign.population.belief import Belief
 from pluralign.streams import Seed, Streams
 
@@ -70,12 +80,11 @@ class Implied:
         seen, acts = steps.read.shape[-1] + told, steps.action.shape[-1]
         new = lambda name, inside, out: network((inside, *self.hidden, out), streams("network", name))
         worth, value, policy = new("worth", seen + acts, 1), new("value", seen, 1), new("policy", seen, acts)
-        slow = [(w.detach().clone(), b.detach().clone()) for w, b in worth]
+        slow = frozen(worth)
         every = [*parameters(worth), *parameters(value), *parameters(policy)]
-        optimiser = torch.optim.Adam(every, lr=self.rate)
-        schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.05, max(self.updates, 1))
         draw, loss_of = streams("answers"), counted_loss if steps.counted else imitation_loss
-        for _ in range(self.updates):
+
+        def loss() -> Float[Tensor, ""]:
             rows = torch.randint(len(data), (self.batch,), generator=draw)
             slate, rater = data.slate[rows], data.rater[rows]
             x, after = steps.read[slate], steps.after[slate]
@@ -93,21 +102,16 @@ class Implied:
             first = data.label[rows, 0].to(implied)
             counts = torch.ones(len(rows)) if data.weight is None else data.weight[rows].float()
             told_by = (losses.ipl(implied, first, weight=self.ridge) * counts).mean()
-            gap = (good - rectified(value, x)[..., 0])[mask]
-            upper = torch.where(gap > 0, self.expectile, 1 - self.expectile)
-            better = gap.detach() / gap.detach().std().clamp_min(1e-6)
-            liked = torch.exp(self.sharpness * better).clamp_max(100.0)
+            upper, liked = above(
+                good[mask], rectified(value, x)[..., 0][mask], self.expectile, self.sharpness
+            )
             copied = loss_of(rectified(policy, x[mask]), action[mask])
-            loss = told_by + (upper * gap.square()).mean() + (liked * copied).mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            with torch.no_grad():
-                for fast, kept in zip(parameters(worth), parameters(slow)):
-                    kept.lerp_(fast, self.blend)
-            if progress is not None:
-                progress(1)
+            return told_by + upper + (liked * copied).mean()
+
+        trained(
+            every, loss, updates=self.updates, rate=self.rate, tell=told_every(1, progress),
+            after=lambda: followed(slow, worth, self.blend),
+        )  # fmt: skip
         actor = steps.actor(frozen(policy), told)
         made = actor if gauge is None else PersonalNetwork(actor, gauge)
         assert data.rater_ids is not None

@@ -18,6 +18,7 @@ from pluralign.policies.learners.offline import (
     parameters,
     steps_of,
     told_every,
+    trained,
 )
 from pluralign.streams import Streams
 from pluralign.utility import Worth
@@ -59,17 +60,13 @@ class BC(Offline):
         policy = network(
             (steps.read.shape[1] + told.shape[1], *self.hidden, steps.action.shape[1]), streams("network")
         )
-        optimiser = torch.optim.Adam(parameters(policy), lr=self.learning_rate)
-        schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.05, max(self.updates, 1))
         generator, loss_of = streams("batches"), counted_loss if self.actions else imitation_loss
-        tell = told_every(100, progress)
-        for update in range(self.updates):
+
+        def loss() -> Float[Tensor, ""]:
             some = torch.randint(len(pick), (self.batch,), generator=generator)
             x = torch.cat([steps.read[pick[some]], told[who[some]]], 1)
-            loss = loss_of(rectified(policy, x), steps.action[pick[some]]).mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            tell(update)
+            return loss_of(rectified(policy, x), steps.action[pick[some]]).mean()
+
+        tell = told_every(100, progress)
+        trained(parameters(policy), loss, updates=self.updates, rate=self.learning_rate, tell=tell)
         return dataclasses.replace(actor, layers=frozen(policy))

@@ -11,13 +11,16 @@ from pluralign.policies.learner import Progress
 from pluralign.policies.learners.actor import Actor, rectified
 from pluralign.policies.learners.offline import (
     Offline,
+    above,
     counted_loss,
+    followed,
     frozen,
     imitation_loss,
     network,
     parameters,
     steps_of,
     told_every,
+    trained,
 )
 from pluralign.streams import Streams
 from pluralign.utility import Worth
@@ -75,14 +78,12 @@ class IQL(Offline):
         new = lambda name, inside, out: network((inside, *self.hidden, out), streams("network", name))
         value, policy = new("value", seen, 1), new("policy", seen, acts)
         twins = [new(f"worth {k}", seen + acts, 1) for k in range(2)]
-        slow = [[(w.detach().clone(), b.detach().clone()) for w, b in one] for one in twins]
+        slow = [frozen(one) for one in twins]
         every = [*parameters(value), *parameters(policy), *(x for one in twins for x in parameters(one))]
-        optimiser = torch.optim.Adam(every, lr=self.learning_rate)
-        schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.05, max(self.updates, 1))
         usable = steps.known.nonzero()[:, 0]
         generator, loss_of = streams("batches"), counted_loss if self.actions else imitation_loss
-        tell = told_every(100, progress)
-        for update in range(self.updates):
+
+        def loss() -> Float[Tensor, ""]:
             pick = usable[torch.randint(len(usable), (self.batch,), generator=generator)]
             who = torch.randint(len(unit), (self.batch,), generator=generator)
             x = torch.cat([steps.read[pick], told[who]], 1)
@@ -92,23 +93,17 @@ class IQL(Offline):
             with torch.no_grad():
                 good = torch.minimum(*(rectified(one, both)[:, 0] for one in slow))
                 ahead = reward + self.discount * rectified(value, after)[:, 0] * ~steps.ends[pick]
-            here = rectified(value, x)[:, 0]
-            gap = good - here
-            upper = torch.where(gap > 0, self.expectile, 1 - self.expectile)
-            better = gap.detach() / gap.detach().std().clamp_min(1e-6)
-            liked = torch.exp(self.sharpness * better).clamp_max(100.0)
-            loss = (
-                (upper * gap.square()).mean()
+            upper, liked = above(good, rectified(value, x)[:, 0], self.expectile, self.sharpness)
+            return (
+                upper
                 + sum((rectified(one, both)[:, 0] - ahead).square().mean() for one in twins)
                 + (liked * loss_of(rectified(policy, x), action)).mean()
             )
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            with torch.no_grad():
-                for one, copy in zip(twins, slow):
-                    for fast, kept in zip(parameters(one), parameters(copy)):
-                        kept.lerp_(fast, self.blend)
-            tell(update)
+
+        def after() -> None:
+            for one, copy in zip(twins, slow):
+                followed(copy, one, self.blend)
+
+        tell = told_every(100, progress)
+        trained(every, loss, updates=self.updates, rate=self.learning_rate, tell=tell, after=after)
         return dataclasses.replace(actor, layers=frozen(policy))

@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -199,6 +199,51 @@ def imitation_loss(out: Float[Tensor, "B A"], action: Float[Tensor, "B A"]) -> F
 def counted_loss(out: Float[Tensor, "B C"], action: Float[Tensor, "B C"]) -> Float[Tensor, " B"]:
     """Minus the log-probability of the action taken."""
     return -(torch.log_softmax(out, 1) * action).sum(1)
+
+
+def trained(
+    moving: Sequence[Tensor],
+    loss: Callable[[], Float[Tensor, ""]],
+    *,
+    updates: int,
+    rate: float,
+    tell: Callable[[int], Any],
+    after: Callable[[], None] = lambda: None,
+) -> None:
+    """Move numbers down a loss that is drawn anew at every update, by Adam at a rate that falls to a twentieth.
+
+    Args:
+        after: done once the numbers have moved. tell: gets the number of the update.
+    """
+    optimiser = torch.optim.Adam(moving, lr=rate)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.05, max(updates, 1))
+    for update in range(updates):
+        value = loss()
+        optimiser.zero_grad()
+        value.backward()
+        optimiser.step()
+        schedule.step()
+        after()
+        tell(update)
+
+
+def followed(slow: Layers, fast: Layers, part: float) -> None:
+    """Move a slow copy of a network a part of the way."""
+    with torch.no_grad():
+        for kept, moved in zip(parameters(slow), parameters(fast), strict=True):
+            kept.lerp_(moved, part)
+
+
+def above(
+    good: Float[Tensor, " B"], value: Float[Tensor, " B"], expectile: float, sharpness: float
+) -> tuple[Float[Tensor, ""], Float[Tensor, " B"]]:
+    """The loss by which `value` becomes an expectile of `good`, and how much each step is to be imitated:
+    exp(sharpness * advantage), advantages in units of their spread (Kostrikov et al. 2022, equations 5 and 7).
+    """
+    gap = good - value
+    side = torch.where(gap > 0, expectile, 1 - expectile)
+    better = gap.detach() / gap.detach().std().clamp_min(1e-6)
+    return (side * gap.square()).mean(), torch.exp(sharpness * better).clamp_max(100.0)
 
 
 def told_every(count: int, progress: Progress | None) -> Callable[[int], Any]:

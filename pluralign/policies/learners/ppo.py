@@ -106,13 +106,14 @@ class PPO:
             return self._train(price, np.zeros((1, 0)), self.steps, streams, None, progress)[1]
         look = lambda policy: self.rollout(policy, self.episodes, seed=streams.number("shown"))
         seen = [look(policy) for policy in known]
-        seen += self._strayed(known, seen[0].factors.shape[1], streams)
-        shown = best_of(seen, price, self.discount, known=len(known))
+        strayed = self._strayed(known, seen[0].factors.shape[1], streams)
+        shown = best_of(seen + strayed, price, self.discount, known=len(known))
         both = self._train(price, np.zeros((1, 0)), self.again, streams, shown, progress)
         # Never worse than where it began: training that goes on may also lose what was there.
-        found = (*reversed(both), *(policy for policy in known if isinstance(policy, NetworkPolicy)))
-        gain = [float(discounted(voices, look(policy), self.discount).mean(0) @ weight) for policy in found]
-        return found[int(np.argmax(gain))]
+        found = [(policy, look(policy)) for policy in reversed(both)]
+        found += [(p, s) for p, s in zip(known, seen, strict=True) if isinstance(p, NetworkPolicy)]
+        gain = [float(discounted(voices, s, self.discount).mean(0) @ weight) for _, s in found]
+        return found[int(np.argmax(gain))][0]
 
     def _strayed(self, known: tuple[Policy, ...], steps: int, streams: Streams) -> list[Segments]:
         """Episodes from the first states of those shown, by turns of the known policies, led astray."""
@@ -170,9 +171,10 @@ class PPO:
             return PersonalNetwork(both[1], gauge)
         found = [PersonalNetwork(network, gauge) for network in reversed(both)]
         gain = []
+        few = max(self.episodes // 4, 8)
         for policy in found:
             paid = [
-                self.rollout(policy.of(tastes[who]), 64, seed=streams.number("shown")) for who in some[:8]
+                self.rollout(policy.of(tastes[who]), few, seed=streams.number("shown")) for who in some[:8]
             ]
             total = [
                 s.pool(worth.steps(s.factors), self.discount) @ unit[who] for s, who in zip(paid, some[:8])
