@@ -146,7 +146,7 @@ class Joint:
         notes = {
             "held_out": curve,
             "kept_round": curve.index(min(curve)),
-            "tokens": group.total(tokens),
+            "tokens": int(group.total(tokens)),
             "pairwise_tokens": pairs,
         }
         if group.sharded and moving:
