@@ -18,13 +18,14 @@ from pluralign.data.reading import Folder, read_folder
 from pluralign.lab.leaderboard import fingerprint
 from pluralign.lab.naming import model_named, official
 from pluralign.lab.plan import plan
-from pluralign.lab.report import Report, pairs, table
+from pluralign.lab.report import Report, cell, pairs, table
 from pluralign.lab.run import Run, read_config
 from pluralign.lab.tastes import taste_names, tastes
 from pluralign.lab.what_ran import settings_and_versions
 from pluralign.metrics.diagnostics import diagnose
 from pluralign.metrics.evaluation import Table, evaluate
-from pluralign.population import Belief, Draws, load
+from pluralign.metrics.voice_errors import PARTS, voice_errors, width_of_interval
+from pluralign.population import Belief, Draws, Voices, load
 from pluralign.population.covariates import WithCovariates
 from pluralign.utility import MLP, Basis, Ideal, Judged, Linear
 from pluralign.utility.judged import STATISTICS, JudgedWorth, rule_confusion
@@ -116,9 +117,16 @@ def fit(
             if number is not None and np.isfinite(number.value):
                 error = number.standard_error
                 stage.record(what, number.value, standard_error=error, group=population, seed=seed)
+        errors = voice_errors(model, belief, train, seed) if len(train) <= _CONTROLLED else None
+        if errors is not None:
+            voices, weights = belief.voices(), taste_names(belief, list(train.options.names))
+            for voice, wants, unsure in zip(voices.names, voices.z.tolist(), errors.tolist(), strict=True):
+                for name, z, error in zip(weights, wants, unsure, strict=True):
+                    stage.record(f"weight of {name}", z, standard_error=error, group=voice, seed=seed)
         return {
             "seconds": seconds,
             "features": list(train.options.names),
+            "voice_errors": None if errors is None else errors.tolist(),
             "width": train.options.rows.shape[-1],
             "coding": None if source.coding is None else source.coding.tree(),
             "answers": len(train),
@@ -277,13 +285,13 @@ def write_report(run: str | Path, paper: Path | None = None) -> Path:
         belief.worth, Nonlinear
     ):  # numbers of a network are no weights
         head = ["weight of", *(f"{n}: {float(w):.0%}" for n, w in zip(voices.names, voices.weight))]
-        rows = [[name, *(f"{float(z):+.2f}" for z in voices.z[:, k])] for k, name in enumerate(names)]
-        report.section(
-            "What each voice wants",
-            table(
-                head, rows, caption="Utils per standard deviation of the feature; 1 util is odds of e to 1."
-            ),
-        )
+        about = "Utils per standard deviation of the feature; 1 util is odds of e to 1."
+        if facts.get("voice_errors") is not None:
+            about += (
+                " Small: 95 % intervals, by fits without a tenth of the raters each, for as many voices as were found; "
+                "with few raters they are rough."
+            )
+        report.section("What each voice wants", table(head, _wants(voices, names, facts), caption=about))
     if isinstance(belief.worth, LikeRaters):
         report.section("What people's covariates change", _shifts(belief, facts))
     if diagnosis:
@@ -327,6 +335,21 @@ def _shifts(belief: Belief, facts: Mapping[str, Any]) -> str:
         "(raters left out by tenths). Fitted to everybody's answers together, and drawn towards nothing."
     )
     return table(["weight of", *names], rows, caption=about)
+
+
+def _wants(voices: Voices, names: Sequence[str], facts: Mapping[str, Any]) -> list[list[str]]:
+    """A row for each weight: what each voice gives for it, and between what bounds."""
+    unsure = facts.get("voice_errors")
+    wide = width_of_interval(max(2, min(PARTS, facts["raters"])))
+    rows: list[list[str]] = []
+    for k, name in enumerate(names):
+        line = [name]
+        for g, z in enumerate(voices.z[:, k].tolist()):
+            error = None if unsure is None else unsure[g][k]
+            small = "" if error is None else f"{z - wide * error:+.2f} to {z + wide * error:+.2f}"
+            line.append(cell(f"{z:+.2f}", small=small, sort=z))
+        rows.append(line)
+    return rows
 
 
 def _rules_told_apart(belief: Belief, names: list[str]) -> list[str]:
