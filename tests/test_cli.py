@@ -229,6 +229,8 @@ def test_sentences():
     for number in (errno.ENOSPC, errno.EFBIG):
         assert "the disk is full" in sentence(OSError(number, os.strerror(number)))
     assert "the disk is full" in sentence(OSError("problem writing element 3072 to file"))
+    lost = "Error while serializing: I/O error: No space left on device (os error 28)"
+    assert "the disk is full" in sentence(RuntimeError(lost))
 
 
 @pytest.mark.parametrize("verb", ["simulate", "experiment"])

@@ -62,18 +62,28 @@ def main(words: Sequence[str] | None = None) -> int:
     except Exception as problem:
         if debug:
             raise
+        if full(problem):
+            _say(sentence(problem))
+            return 2
         _say(f"this should not happen: {sentence(problem)} PLURALIGN_DEBUG=1 shows where; please report it.")
         return 1
 
 
-_UNWRITTEN = re.compile(r"problem writing element|requested and \d+ written")  # numpy's words for a full disk
+# The words of numpy, and of the library that writes models, for a full disk.
+_UNWRITTEN = re.compile(
+    r"problem writing element|requested and \d+ written|serializing: I/O error.*os error (27|28|122)"
+)
+
+
+def full(problem: BaseException) -> bool:
+    """Whether there was no room to write."""
+    room = isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return room or bool(_UNWRITTEN.search(str(problem)))
 
 
 def sentence(problem: BaseException) -> str:
     """What went wrong, in one sentence."""
-    if isinstance(problem, OSError) and (
-        problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or _UNWRITTEN.search(str(problem))
-    ):
+    if full(problem):
         return "the disk is full, or files may not grow further: free some space and type the same command again; what was finished is kept."
     if isinstance(problem, MemoryError):
         return "there is not enough memory: take fewer answers, or a machine with more."
