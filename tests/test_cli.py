@@ -226,6 +226,9 @@ def test_sentences():
         "x.csv: No such file or directory."
     )
     assert "memory" in sentence(MemoryError())
+    for number in (errno.ENOSPC, errno.EFBIG):
+        assert "the disk is full" in sentence(OSError(number, os.strerror(number)))
+    assert "the disk is full" in sentence(OSError("problem writing element 3072 to file"))
 
 
 @pytest.mark.parametrize("verb", ["simulate", "experiment"])

@@ -5,6 +5,7 @@ A verb is a function in one of the files here and an entry of that file's `VERBS
 
 import errno
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -65,10 +66,15 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
 
 
+_UNWRITTEN = re.compile(r"problem writing element|requested and \d+ written")  # numpy's words for a full disk
+
+
 def sentence(problem: BaseException) -> str:
     """What went wrong, in one sentence."""
-    if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
-        return "the disk is full: free some space and type the same command again; what was finished is kept."
+    if isinstance(problem, OSError) and (
+        problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or _UNWRITTEN.search(str(problem))
+    ):
+        return "the disk is full, or files may not grow further: free some space and type the same command again; what was finished is kept."
     if isinstance(problem, MemoryError):
         return "there is not enough memory: take fewer answers, or a machine with more."
     if isinstance(problem, OSError) and problem.strerror and problem.filename:

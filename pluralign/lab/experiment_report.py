@@ -326,14 +326,16 @@ def _table(told: dict[str, Any]) -> str:
         cells: list[str] = [name]
         found = [estimate(told, policy, s) for s in ("interquartile mean", "worst decile")]
         found += [camp_mean(told, policy, c) for c in camps(told)]
-        cells += [cell(f"{x.value:.3f}", small=f"{x.low:.3f} to {x.high:.3f}", sort=x.value) for x in found]
+        cells += [
+            cell(f"{x.value:z.3f}", small=f"{x.low:z.3f} to {x.high:z.3f}", sort=x.value) for x in found
+        ]
         rows.append(cells)
     if camps(told):
         own = [over_people(own_camps(told), s) for s in ("interquartile mean", "worst decile")]
-        cells = [cell(f"{x.value:.3f}", small=f"{x.low:.3f} to {x.high:.3f}", sort=x.value) for x in own]
+        cells = [cell(f"{x.value:z.3f}", small=f"{x.low:z.3f} to {x.high:z.3f}", sort=x.value) for x in own]
         rows.append(["trained for the own true camp alone", *cells, *("" for _ in camps(told))])
         mine = [over_people(against_own(told), s) for s in ("interquartile mean", "worst decile")]
-        cells = [cell(f"{x.value:.3f}", small=f"{x.low:.3f} to {x.high:.3f}", sort=x.value) for x in mine]
+        cells = [cell(f"{x.value:z.3f}", small=f"{x.low:z.3f} to {x.high:z.3f}", sort=x.value) for x in mine]
         rows.append(
             ["everybody's own, if 0 is the own true camp's policy", *cells, *("" for _ in camps(told))]
         )

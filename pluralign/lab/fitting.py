@@ -18,13 +18,14 @@ from pluralign.data.reading import Folder, read_folder
 from pluralign.lab.leaderboard import fingerprint
 from pluralign.lab.naming import model_named, official
 from pluralign.lab.plan import plan
-from pluralign.lab.report import Report, pairs, table
+from pluralign.lab.report import Report, cell, pairs, table
 from pluralign.lab.run import Run, read_config
 from pluralign.lab.tastes import taste_names, tastes
 from pluralign.lab.what_ran import settings_and_versions
 from pluralign.metrics.diagnostics import diagnose
 from pluralign.metrics.evaluation import Table, evaluate
-from pluralign.population import Belief, Draws, load
+from pluralign.metrics.voice_errors import PARTS, voice_errors, width_of_interval
+from pluralign.population import Belief, Draws, Voices, load
 from pluralign.population.covariates import WithCovariates
 from pluralign.utility import MLP, Basis, Ideal, Judged, Linear
 from pluralign.utility.judged import STATISTICS, JudgedWorth, rule_confusion
@@ -116,9 +117,16 @@ def fit(
             if number is not None and np.isfinite(number.value):
                 error = number.standard_error
                 stage.record(what, number.value, standard_error=error, group=population, seed=seed)
+        errors = voice_errors(model, belief, train, seed) if len(train) <= _CONTROLLED else None
+        if errors is not None:
+            voices, weights = belief.voices(), taste_names(belief, list(train.options.names))
+            for voice, wants, unsure in zip(voices.names, voices.z.tolist(), errors.tolist(), strict=True):
+                for name, z, error in zip(weights, wants, unsure, strict=True):
+                    stage.record(f"weight of {name}", z, standard_error=error, group=voice, seed=seed)
         return {
             "seconds": seconds,
             "features": list(train.options.names),
+            "voice_errors": None if errors is None else errors.tolist(),
             "width": train.options.rows.shape[-1],
             "coding": None if source.coding is None else source.coding.tree(),
             "answers": len(train),
@@ -150,9 +158,7 @@ def evaluate_run(
     Returns:
         a table for each of "seen", "items", "unseen" (by number of answers) that the split has, or "all".
     """
-    belief, facts = open_run(run)
-    source = _read_alike(folder, answers, facts)
-    _same_features(facts, source.data)
+    belief, _, source = _opened(run, folder, answers)
     if source.role is None:
         if read_config(run).get("fingerprint") == fingerprint(folder):
             warnings.warn("the model was fitted to these very answers: the numbers flatter it.", stacklevel=2)
@@ -185,15 +191,26 @@ def adapt_run(
         low, high. A taste is in utils per standard deviation of the feature; of a camp the mean is the chance to be in
         it.
     """
-    belief, facts = open_run(run)
-    source = _read_alike(folder, answers, facts)
-    _same_features(facts, source.data)
+    belief, facts, source = _opened(run, folder, answers)
     data = source.data
     if source.role is not None and (source.role == "adapt").any():
         data = data.take(torch.from_numpy(np.flatnonzero(source.role == "adapt")))
     people = (data.counts > 0).nonzero()[:, 0]
     data = data.of_raters(people)
     return tastes(belief, belief.adapt(data), data, facts["features"], level)
+
+
+def _opened(run: str | Path, folder: str | Path, answers: Answers) -> tuple[Belief, dict[str, Any], Folder]:
+    """The belief and the facts of a finished fit, and a folder whose options are described as in training."""
+    if read_config(run).get("command") == "fit texts":
+        from pluralign.lab.text_fitting import open_texts
+
+        belief, source = open_texts(run, folder, answers)
+        return belief, {"features": []}, source
+    belief, facts = open_run(run)
+    source = _read_alike(folder, answers, facts)
+    _same_features(facts, source.data)
+    return belief, facts, source
 
 
 def open_run(run: str | Path) -> tuple[Belief, dict[str, Any]]:
@@ -206,7 +223,9 @@ def open_run(run: str | Path) -> tuple[Belief, dict[str, Any]]:
     run = Path(run)
     config = read_config(run)
     if config.get("command") != "fit":
-        raise ValueError(f"{run} is a run of {config.get('command')!r}; give one that `pluralign fit` wrote.")
+        raise ValueError(
+            f"{run} is a run of {config.get('command')!r}; give one that `pluralign fit` wrote without a backbone."
+        )
     place = run / "stages" / "fit" / "result.json"
     if not place.is_file():
         raise FileNotFoundError(f"{run} is not finished; run the same `pluralign fit` again.")
@@ -266,13 +285,13 @@ def write_report(run: str | Path, paper: Path | None = None) -> Path:
         belief.worth, Nonlinear
     ):  # numbers of a network are no weights
         head = ["weight of", *(f"{n}: {float(w):.0%}" for n, w in zip(voices.names, voices.weight))]
-        rows = [[name, *(f"{float(z):+.2f}" for z in voices.z[:, k])] for k, name in enumerate(names)]
-        report.section(
-            "What each voice wants",
-            table(
-                head, rows, caption="Utils per standard deviation of the feature; 1 util is odds of e to 1."
-            ),
-        )
+        about = "Utils per standard deviation of the feature; 1 util is odds of e to 1."
+        if facts.get("voice_errors") is not None:
+            about += (
+                " Small: 95 % intervals, by fits without a tenth of the raters each, for as many voices as were found; "
+                "with few raters they are rough."
+            )
+        report.section("What each voice wants", table(head, _wants(voices, names, facts), caption=about))
     if isinstance(belief.worth, LikeRaters):
         report.section("What people's covariates change", _shifts(belief, facts))
     if diagnosis:
@@ -316,6 +335,21 @@ def _shifts(belief: Belief, facts: Mapping[str, Any]) -> str:
         "(raters left out by tenths). Fitted to everybody's answers together, and drawn towards nothing."
     )
     return table(["weight of", *names], rows, caption=about)
+
+
+def _wants(voices: Voices, names: Sequence[str], facts: Mapping[str, Any]) -> list[list[str]]:
+    """A row for each weight: what each voice gives for it, and between what bounds."""
+    unsure = facts.get("voice_errors")
+    wide = width_of_interval(max(2, min(PARTS, facts["raters"])))
+    rows: list[list[str]] = []
+    for k, name in enumerate(names):
+        line = [name]
+        for g, z in enumerate(voices.z[:, k].tolist()):
+            error = None if unsure is None else unsure[g][k]
+            small = "" if error is None else f"{z - wide * error:+.2f} to {z + wide * error:+.2f}"
+            line.append(cell(f"{z:+.2f}", small=small, sort=z))
+        rows.append(line)
+    return rows
 
 
 def _rules_told_apart(belief: Belief, names: list[str]) -> list[str]:

@@ -163,8 +163,8 @@ def _scores(board: pd.DataFrame, told: dict[str, Any], metric: str, caption: str
                 marks.append("better")
             if told_apart and row.difference_high < 0:
                 marks.append("worse")
-            small = "" if np.isnan(row.low) else f"{row.low:.3f} – {row.high:.3f}"
-            line.append(cell(f"{row.value:.3f}", small=small, mark=" ".join(marks), sort=row.value))
+            small = "" if np.isnan(row.low) else f"{row.low:z.3f} – {row.high:z.3f}"
+            line.append(cell(f"{row.value:z.3f}", small=small, mark=" ".join(marks), sort=row.value))
         out.append(line)
     strong = [n for n, name in enumerate(names) if name == told["chosen"]]
     note = "; ".join(_MARKS.values())
@@ -206,8 +206,8 @@ def _other(board: pd.DataFrame, told: dict[str, Any]) -> str:
                     line.append("")
                     continue
                 row = whole.loc[(name, raters, m)]
-                small = "" if np.isnan(row.low) else f"{row.low:.3f} – {row.high:.3f}"
-                line.append(cell(f"{row.value:.3f}", small=small, sort=row.value))
+                small = "" if np.isnan(row.low) else f"{row.low:z.3f} – {row.high:z.3f}"
+                line.append(cell(f"{row.value:z.3f}", small=small, sort=row.value))
             rows.append(line)
         strong = [n for n, name in enumerate(names) if name == told["chosen"]]
         blocks.append(table(["population", *(label[m] for m in metrics)], rows, strong=strong, caption=words))
@@ -218,9 +218,9 @@ def _chosen(told: dict[str, Any]) -> str:
     rows = [
         [
             say(row["population"]),
-            cell(f"{row['log_loss']:.4f}", sort=row["log_loss"]),
-            cell(f"{row['gain']:+.4f}", sort=row["gain"]),
-            "" if row["error"] is None else cell(f"{row['error']:.4f}", sort=row["error"]),
+            cell(f"{row['log_loss']:z.4f}", sort=row["log_loss"]),
+            cell(f"{row['gain']:+z.4f}", sort=row["gain"]),
+            "" if row["error"] is None else cell(f"{row['error']:z.4f}", sort=row["error"]),
         ]
         for row in told["held_out"]
     ]
@@ -240,8 +240,8 @@ def _costs(folder: Path, board: pd.DataFrame) -> str:
         rows.append(
             [
                 say(name),
-                cell(f"{facts['fit_seconds']:.1f}", sort=facts["fit_seconds"]),
-                cell(f"{predict:.1f}", sort=predict),
+                cell(f"{facts['fit_seconds']:z.1f}", sort=facts["fit_seconds"]),
+                cell(f"{predict:z.1f}", sort=predict),
                 cell(f"{facts['memory_mib']:,.0f}", sort=facts["memory_mib"]),
                 cell(f"{facts['parameters']:,}", sort=facts["parameters"]),
                 "; ".join(facts["settings"][:3]) + (" ..." if len(facts["settings"]) > 3 else ""),

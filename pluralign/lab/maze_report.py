@@ -352,7 +352,7 @@ def _return_table(told: dict[str, Any]) -> str:
         cells: list[str] = [what]
         for camp in range(2):
             value, low, high = interval(told, what, camp)
-            cells.append(cell(f"{value:.3f}", small=f"{low:.3f} to {high:.3f}", sort=value))
+            cells.append(cell(f"{value:z.3f}", small=f"{low:z.3f} to {high:z.3f}", sort=value))
         cells.append(f"{min(interval(told, what, camp)[0] for camp in range(2)):.3f}")
         rows.append(cells)
     return table(["policy", "red camp", "blue camp", "worse-off camp"], rows, strong=(2, 3))
@@ -365,7 +365,7 @@ def _population_table(told: dict[str, Any]) -> str:
         cells: list[str] = [words]
         for metric in ("accuracy", "log loss", "calibration"):
             value, low, high = member[metric]
-            cells.append(cell(f"{value:.3f}", small=f"{max(low, 0):.3f} to {high:.3f}", sort=value))
+            cells.append(cell(f"{value:z.3f}", small=f"{max(low, 0):z.3f} to {high:z.3f}", sort=value))
         cells += [f"{told['beliefs'][0]['held_out'][name]:.3f}", f"{member['seconds']:.2f}"]
         rows.append(cells)
     strong = [list(NAMES).index(told["beliefs"][0]["chosen"])]

@@ -264,7 +264,8 @@ figcaption{color:var(--soft);font-size:.88rem;margin-top:6px;max-width:85ch}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{padding:6px 10px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap;vertical-align:top}
-thead th{color:var(--soft);font-weight:600;cursor:pointer;border-bottom:2px solid var(--line);vertical-align:bottom}
+thead th{color:var(--soft);font-weight:600;cursor:pointer;border-bottom:2px solid var(--line);vertical-align:bottom;
+white-space:normal;min-width:5em}
 thead th[aria-sort=ascending]::after{content:" \\2191"}
 thead th[aria-sort=descending]::after{content:" \\2193"}
 th:first-child,td:first-child{text-align:left}

@@ -158,7 +158,7 @@ def _table(told: dict[str, Any]) -> str:
     columns = [(way, statistic) for way in served(told) for statistic in STATISTICS]
     found = [estimates(told, *column) for column in columns]
     for number, cells in enumerate(zip(*found, strict=True)):
-        shown = [cell(f"{x.value:.3f}", small=f"{x.low:.3f} to {x.high:.3f}", sort=x.value) for x in cells]
+        shown = [cell(f"{x.value:z.3f}", small=f"{x.low:z.3f} to {x.high:z.3f}", sort=x.value) for x in cells]
         rows.append([str(number + 1), *shown])
     short = {"lottery": "lottery", "own": "by own taste"}
     head = [f"{short[way]}: {STATISTICS[statistic].removesuffix(' of people')}" for way, statistic in columns]

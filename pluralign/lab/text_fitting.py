@@ -1,16 +1,17 @@
 """Fit one population together with a language model, in a run folder: `pluralign fit POPULATION FOLDER --backbone PATH`."""
 
+import dataclasses
 import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from pluralign.data.options import Texts
-from pluralign.data.reading import read_folder
+from pluralign.data.reading import Folder, read_folder
 from pluralign.lab.leaderboard import fingerprint
 from pluralign.lab.naming import model_named, official
 from pluralign.lab.report import Report, code, folded, pairs
@@ -19,6 +20,8 @@ from pluralign.language.backbone import load_backbone
 from pluralign.language.cache import texts_of
 from pluralign.language.joint import Joint, Tune
 from pluralign.language.processes import Processes, sharding
+from pluralign.language.text_belief import load_text_belief
+from pluralign.population.belief import Belief
 
 
 def fit_texts(
@@ -58,10 +61,7 @@ def fit_texts(
     source = read_folder(folder)
     if not isinstance(source.data.options, Texts):
         raise ValueError(f"{folder} has no texts for a backbone to read; leave --backbone out.")
-    prompts, answers = texts_of(Path(folder))
-    if len(prompts) < len(source.data.options):  # the outside option of votes
-        gap = len(source.data.options) - len(prompts)
-        prompts, answers = [*prompts, *[""] * gap], [*answers, *source.data.options.texts[-gap:]]
+    prompts, answers = _read(folder, source.data.options)
     # Slices go where they belong as the model is cut up; whole it might have no room there.
     body = load_backbone(backbone, device="cpu" if sharding() else None)
     config = {
@@ -105,6 +105,33 @@ def fit_texts(
     run.finish()
     write_report(run.folder)
     return f"{_sentence(facts)}\nthe model is in {run.folder}/stages/fit/model, the report is {run.folder / 'report.html'}"
+
+
+def open_texts(
+    run: str | Path, folder: str | Path, answers: Literal["auto", "comparisons", "votes"] = "auto"
+) -> tuple[Belief, Folder]:
+    """The belief of a finished run, and a folder of answers whose texts the run's backbone has read.
+
+    Raises:
+        FileNotFoundError: the run is not finished.
+        ValueError: the folder has no texts.
+    """
+    place = Path(run) / "stages" / "fit" / "model"
+    if not place.is_dir():
+        raise FileNotFoundError(f"{run} is not finished; run the same `pluralign fit` again.")
+    source = read_folder(folder, answers)
+    if not isinstance(source.data.options, Texts):
+        raise ValueError(f"{folder} has no texts for the backbone of {run} to read; give a folder of texts.")
+    found = load_text_belief(place)
+    data = found.seen(source.data, *_read(folder, source.data.options))
+    return found.belief, dataclasses.replace(source, data=data)
+
+
+def _read(folder: str | Path, options: Texts) -> tuple[list[str], list[str]]:
+    """Prompt and answer of each option, the outside option of votes among them."""
+    prompts, answers = texts_of(Path(folder))
+    gap = len(options) - len(prompts)
+    return [*prompts, *[""] * gap], [*answers, *options.texts[len(options) - gap :]]
 
 
 def write_report(run: str | Path, paper: Path | None = None) -> Path:

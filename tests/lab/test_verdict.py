@@ -45,6 +45,15 @@ def test_a_gain_that_shuffled_raters_have_too_is_not_called_knowledge(shuffled, 
     assert any("need not come from knowing the rater" in note for note in found["warnings"]) == (shuffled > 0)
 
 
+def test_pooled_is_told_with_what_the_answers_leave_open():
+    nothing = member("shuffled_raters", 0.0, 0.0, 0.0)
+    hardly = told(member("camps", -0.002, 0.0, 0.003), nothing)["words"]
+    alike = told(member("camps", 0.0, 0.0, 0.0), nothing)["words"]
+    assert hardly[0] == alike[0] == "Use pooled: one taste for everybody."
+    assert any("could still gain up to 0.003 nats" in sentence for sentence in hardly)
+    assert alike[-1] == "Camps, free to tell raters apart, settled on one taste for all by itself."
+
+
 def test_strangers_that_are_better_served_by_pooled_are_told():
     nothing = member("shuffled_raters", 0.0, 0.0, 0.0)
     loses = told(member("camps", 0.1, -0.05, 0.1), nothing)

@@ -159,3 +159,11 @@ def test_the_command_fits_and_goes_on(body, tmp_path, capsys):
     assert main(words) == 0
     assert capsys.readouterr().out == told
     assert main(["report", str(tmp_path / "run")]) == 0
+    run, data = str(tmp_path / "run"), str(tmp_path / "data")
+    capsys.readouterr()
+    assert main(["evaluate", run, data]) == 0
+    told = capsys.readouterr()
+    assert "accuracy" in told.out
+    assert "flatter" in told.err
+    assert main(["adapt", run, data, "--out", str(tmp_path / "tastes.csv")]) == 0
+    assert (tmp_path / "tastes.csv").read_text().startswith("rater_id,answers,kind,name,mean,low,high\n")
