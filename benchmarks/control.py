@@ -58,15 +58,15 @@ def measured(world: str, seeds: int, training: float, **more: Any) -> dict[str, 
     """
     settings = Experiment(world, seeds=1, training=training, films=False, **more)
     words = [f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in more.items()]
-    run = Run.open(
-        RUNS / "-".join([world, f"{training:g}", *words]), {"command": "experiment", **asdict(settings)}
-    )
+    folder = RUNS / "-".join([world, f"{training:g}", *words])
+    config = {"command": "experiment", **asdict(settings)}
+    # To gather leaves alone what another process may be in the middle of.
+    run = Run.open(folder, config) if seeds else Run(folder, config)
     for seed in range(seeds):
         _lend(RUNS / f"{world}-{training:g}" / "stages" / f"shown-{seed}", run.files(f"shown-{seed}"))
         settings.once(run, seed, lambda words, work: work())
     there = [seed for seed in range(seeds or MOST) if run.done(f"judged-{seed}")]
     if not there:
-        run.forget()
         raise FileNotFoundError(f"no seed of {run.folder.name} is finished; leave --gather out to train.")
     run.finish()
     return read(run.folder, there)

@@ -69,7 +69,9 @@ def picture() -> None:
     import matplotlib.pyplot as plt
 
     told = results("worlds")
-    drawing, axes = plt.subplots(1, 3, figsize=(11, 0.42 * len(told) + 1.3), sharey=True)
+    drawing, axes = plt.subplots(
+        1, 3, figsize=(11, 0.42 * len(told) + 1.3), sharey=True, layout="constrained"
+    )
     place = range(len(told))
     panels = ((MIDDLE, "middle half of people"), (WORST, "worst-off tenth"))
     for ax, (what, words) in zip(axes, panels):
@@ -83,22 +85,23 @@ def picture() -> None:
             ax.hlines(at, [x["low"] for x in found], [x["high"] for x in found], color=colour, linewidth=1.4)
             ax.plot([x["value"] for x in found], at, "o", color=colour, markersize=4, label=label)
         ax.axvline(BARS[what], color=INK, linewidth=0.8, linestyle=":")
-        ax.set_xlim(-0.6, 0.6)
+        ax.set_xlim(-2.0, 1.3)
         ax.set_xlabel(f"regret, {words}", fontsize=9)
     ratio = [x["maxmin, worst camp"] for x in told.values()]
     axes[2].hlines(place, [x["low"] for x in ratio], [x["high"] for x in ratio], color=GREEN, linewidth=1.4)
     axes[2].plot([x["ratio"] for x in ratio], place, "o", color=GREEN, markersize=4)
     axes[2].axvline(BARS["maxmin"], color=INK, linewidth=0.8, linestyle=":")
     axes[2].set_xlim(0, 1.05)
-    axes[2].set_xlabel("MaxMin's worst camp, of the best achievable", fontsize=9)
+    axes[2].set_xlabel("MaxMin's worst camp, of the best", fontsize=9)
     axes[0].set_yticks(place, [f"{name} ({x['seeds']})" for name, x in told.items()], fontsize=9)
     axes[0].invert_yaxis()
-    axes[0].legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(0.0, 1.16), ncols=2)
+    drawing.legend(
+        *axes[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside upper left", ncols=2
+    )
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(axis="y", color=GREY, linewidth=0.4)
         ax.tick_params(labelsize=8)
-    drawing.tight_layout()
     drawing.savefig(IMAGE, dpi=110)
 
 
