@@ -3,6 +3,7 @@
 tokens  tokens computed for the same answers, against a trainer that pads both texts of each comparison
 heads   answers per second on cached states of width 384, linear and low-rank, beside the bandwidth of the memory
 welfare MaxMin against pooled on writers of planted texts: worst camp's win rate, mean, distance from the reference; 5 seeds
+planted planted texts, strangers after 8 answers; 5 seeds (see language_planted.py)
 texts   real people's judgements of real texts, seen and new ones (see language_texts.py)
 gpu     joint training of a model of half a billion random weights, and heads over cached states, in bfloat16 (see
         language_gpu.py; says so where there is no GPU)
@@ -112,12 +113,14 @@ def main() -> None:
     """Run the parts that are named, or all."""
     torch.set_num_threads(1)
     from language_gpu import gpu
+    from language_planted import planted
     from language_texts import texts
     from language_welfare import welfare
 
     parts: dict[str, Callable[[], dict[str, Any] | None]] = {
         "tokens": tokens,
         "heads": heads,
+        "planted": planted,
         "texts": texts,
         "welfare": welfare,
         "gpu": gpu,

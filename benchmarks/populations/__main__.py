@@ -3,7 +3,7 @@
 planted      every planted population, every member, beside the Bayes ceiling of the same seed
 amortised    variational and in-context predictions beside Hamiltonian Monte Carlo on normal raters
 calibration  simulation-based calibration of the hierarchical model
-limit        what could be known at best of camps without noise, told who belongs where
+limit        what could be known at best of people who never err, told more than answers say
 speed        camps, Bradley-Terry, low rank and variational training beside their anchors; cost by number of answers
 
 Each part writes benchmarks/results/populations-<part>.json. The planted bench is looked for in $PLURALIGN_SHARED, by
@@ -48,7 +48,7 @@ def main() -> None:
         "planted": lambda: planted(given.seeds, pick(given.only), pick(given.members)),
         "amortised": lambda: amortised(given.seeds),
         "calibration": lambda: calibration(given.seeds),
-        "limit": lambda: limit(given.seeds),
+        "limit": lambda: limit(given.seeds, pick(given.only)),
         "speed": speed,
     }
     for name in given.parts or parts:
@@ -62,6 +62,8 @@ def main() -> None:
                 r for r in json.loads(path.read_text())["rows"] if (r["population"], r["raters"]) not in new
             ]
             found["rows"] = kept + found["rows"]
+        if name == "limit" and path.is_file():
+            found = json.loads(path.read_text()) | found
         path.write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -1,5 +1,6 @@
 """How well people could be known at best from the answers there are, told more than any answer says."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,12 @@ from planted import source
 
 STEPS, FIRST = 8000, 4000  # of the walk, and those left out
 LOOKS = (500, 2000)  # when the walk is fitted to the shape of the cone
-MIXES = 2000  # of the true prior, that a stranger may have
+MIXES = 1000  # of the true prior, that a stranger may have
 SURE = 60.0  # utils at a typical difference: as good as never erring
 KEPT = 8  # steps of the walk that stand for the posterior of the corners
 
 
-def limit(seeds: int) -> dict[str, Any]:
+def limit(seeds: int, only: list[str]) -> dict[str, Any]:
     """Accuracy on planted crowds by one who is told what models have to find out, against the bars of the bench.
 
     Nobody errs there, so posteriors are uniform over what explains every answer. No estimate from the same answers has a
@@ -23,20 +24,16 @@ def limit(seeds: int) -> dict[str, Any]:
     `ideal_points_mixture`: told the mixes of the raters met and the law of mixes; the posterior of the three points.
     `text_continuous`: told the four tastes and the law of mixes, but not the 200 people whom Bayes knows by heart.
     """
-    found: dict[str, dict[str, list[float]]] = {
-        "ideal_points_onehot": {"seen all": [], "unseen, camp known": []},
-        "ideal_points_mixture": {"unseen 16": []},
-        "text_continuous": {"unseen 16": []},
-    }
-    for seed in range(seeds):
-        for name, value in _onehot(seed).items():
-            found["ideal_points_onehot"][name].append(value)
-        found["ideal_points_mixture"]["unseen 16"].append(_mixture(seed))
-        found["text_continuous"]["unseen 16"].append(_readers(seed))
-        print(seed, {n: {k: v[-1] for k, v in rows.items()} for n, rows in found.items()}, flush=True)
     error = lambda v: float(np.std(v, ddof=1) / len(v) ** 0.5) if len(v) > 1 else 0.0
     told = lambda v: {"accuracy": float(np.mean(v)), "standard_error": error(v), "seeds": v}
-    return {name: {k: told(v) for k, v in rows.items()} for name, rows in found.items()}
+    out = {}
+    for name in only or KINDS:
+        runs = []
+        for seed in range(seeds):
+            runs.append(KINDS[name](seed))
+            print(name, seed, runs[-1], flush=True)
+        out[name] = {case: told([run[case] for run in runs]) for case in runs[0]}
+    return out
 
 
 def _onehot(seed: int) -> dict[str, float]:
@@ -56,7 +53,7 @@ def _onehot(seed: int) -> dict[str, float]:
     }
 
 
-def _mixture(seed: int) -> float:
+def _mixture(seed: int) -> dict[str, float]:
     """Three points and the weight of the square, told the mixes: a cone in as many dimensions, walked."""
     bench = source()
     world = bench.build("ideal_points_mixture", seed)
@@ -72,15 +69,15 @@ def _mixture(seed: int) -> float:
     corner = at[:, :-1].reshape(KEPT, 3, -1)
     worths = np.einsum("md,tkd->mtk", gap[:, :-1], corner) + (gap[:, -1:] * at[:, -1])[..., None]
     mixes = world.prior.draw(np.random.default_rng(seed), MIXES)
-    return _strangers(world, worths, mixes)
+    return {"unseen 16": _strangers(world, worths, mixes)}
 
 
-def _readers(seed: int) -> float:
+def _readers(seed: int) -> dict[str, float]:
     """The true tastes, and mixes drawn anew from their law."""
     world = source().build("text_continuous", seed)
     gap = world.basis[:, 0] - world.basis[:, 1]
     mixes = np.random.default_rng(seed).dirichlet(np.full(gap.shape[1], 0.3), size=MIXES)
-    return _strangers(world, gap[:, None], mixes)
+    return {"unseen 16": _strangers(world, gap[:, None], mixes)}
 
 
 def _strangers(world: Any, worths: np.ndarray, mixes: np.ndarray, answers: int = 16) -> float:
@@ -132,3 +129,10 @@ def walk(gap: np.ndarray, draw: np.random.Generator) -> np.ndarray:
         if step in LOOKS:
             shape = np.linalg.cholesky(np.cov(path[step // 2 : step].T) + 1e-9 * np.eye(width))
     return path
+
+
+KINDS: dict[str, Callable[[int], dict[str, float]]] = {
+    "ideal_points_onehot": _onehot,
+    "ideal_points_mixture": _mixture,
+    "text_continuous": _readers,
+}

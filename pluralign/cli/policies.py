@@ -118,6 +118,7 @@ def optimise_about_texts(words: list[str]) -> None:
     from pluralign.lab.settings import add_settings, settings_of
     from pluralign.lab.text_optimise import optimise_texts, settings_class
     from pluralign.lab.text_optimise_report import sentence
+    from pluralign.language.processes import Processes
 
     parser = parser_of(
         "optimise",
@@ -178,8 +179,9 @@ def optimise_about_texts(words: list[str]) -> None:
         overwrite=given.overwrite,
         progress=sys.stderr.isatty(),
     )
-    print(sentence(made))
-    print(f"the policy is in {made}/policy, the report is {made / 'report.html'}")
+    if Processes.here().first:
+        print(sentence(made))
+        print(f"the policy is in {made}/policy, the report is {made / 'report.html'}")
 
 
 VERBS = (

@@ -1,35 +1,19 @@
 """The interview: ask, learn, ask what is then most worth knowing; all raters side by side."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from pluralign.data.comparisons import Comparisons
-from pluralign.data.options import Options
 from pluralign.elicitation.information import best, information_gain
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
+from pluralign.raters.asking import Answering
 from pluralign.streams import Seed, Streams
 
 PICKS = ("information", "random")
-
-
-@runtime_checkable
-class Answering(Protocol):
-    """Somebody to ask: `asked` says how many questions each rater was asked before; skipped ones have no row."""
-
-    def answer(
-        self,
-        options: Options,
-        slate: Int[Tensor, "M K"],
-        rater: Int[Tensor, " M"],
-        seed: Seed,
-        *,
-        asked: Int[Tensor, " R"] | None = None,
-    ) -> Comparisons: ...
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from torch import Tensor
 from pluralign.data.comparisons import Comparisons
 from pluralign.data.options import Segments
 from pluralign.elicitation.choosers import CHOOSERS, choose
-from pluralign.elicitation.loop import Answering
 from pluralign.lab.run import Run, Stage
 from pluralign.lab.serving import GoingOn
 from pluralign.lab.shown import longer, pieces
@@ -41,6 +40,7 @@ from pluralign.population.belief import Belief
 from pluralign.population.camps import Camps
 from pluralign.population.voices import Voices, cluster
 from pluralign.raters import questions
+from pluralign.raters.asking import Answering
 from pluralign.raters.people import quota
 from pluralign.rewards.tastes import draw_tastes, known_voices
 from pluralign.rewards.transforms import relative_gain

@@ -24,8 +24,8 @@ from pluralign.data.comparisons import Comparisons
 from pluralign.data.options import Segments
 from pluralign.data.writing import write
 from pluralign.lab.beds import bed
-from pluralign.lab.maze import Bar
 from pluralign.lab.naming import model_named
+from pluralign.lab.progress import Bar
 from pluralign.lab.run import Run, Stage, write_text
 from pluralign.lab.serving import EACH, Taught, episodes_lost, factor_returns, regret, served
 from pluralign.lab.shown import Shown, collect, signed

@@ -5,21 +5,20 @@
 Every stage is kept in the run folder; a stopped run goes on where it was.
 """
 
-import sys
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from pluralign.elicitation import interview
 from pluralign.lab.maze_people import TASTES, WORLD, Answers, ask
+from pluralign.lab.progress import Bar
 from pluralign.lab.run import Run, Stage
+from pluralign.lab.serving import EACH, Serving
 from pluralign.metrics import adjusted_rand, calibration_error, log_loss, macro, matched_accuracy, per_rater
 from pluralign.metrics.scores import accuracy
 from pluralign.policies import (
@@ -51,7 +50,6 @@ POPULATIONS: dict[str, Any] = {
 }
 KNOWN = (0, 1, 2, 3, 5, 10, 20)  # answers of a person never seen
 SERVED = (0, 1, 2, 3, 5, 10)  # the same, where policies are judged
-EACH = 16  # episodes by which one person is judged
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ class Maze:
             streams=Streams(seed).below("people"),
         )
 
-    def _once(self, run: Run, seed: int, at: str, bar: "Bar") -> None:
+    def _once(self, run: Run, seed: int, at: str, bar: Bar) -> None:
         answers = self.answers(seed)
         learner = self.learner()
         streams = Streams(seed)
@@ -303,20 +301,6 @@ def _trained(stage: Stage, job: Any, tell: Any) -> dict[str, Any]:
     return told
 
 
-@dataclass(frozen=True)
-class Serving:
-    """A personal policy that serves person b in copy b of the world."""
-
-    personal: Any
-    z: Tensor
-
-    def act(self, observation: np.ndarray, *, generator: Any = None) -> np.ndarray:
-        return self.personal.act(observation, self.z, generator=generator)
-
-    def save(self, folder: Any) -> None:
-        raise TypeError("what serves these people now is not kept; save the personal policy.")
-
-
 def _judge(
     stage: Stage,
     learner: PPO,
@@ -430,28 +414,3 @@ def _paths(learner: PPO, policy: Any, seed: int, episodes: int = 32) -> list[lis
     seen = learner.rollout(policy, episodes, seed=seed)
     assert seen.observation is not None
     return seen.observation[:, :, :2].double().mul(1000).round().div(1000).tolist()
-
-
-class Bar:
-    """Progress on stderr: stages done, and steps within the present one where it can tell."""
-
-    def __init__(self, total: int) -> None:
-        quiet = not sys.stderr.isatty()
-        self._stages = tqdm(total=total, unit="stage", disable=quiet, dynamic_ncols=True, file=sys.stderr)
-        self._plain = quiet
-
-    def stage(self, words: str, work: Any) -> Any:
-        """Do a stage under its name."""
-        self._stages.set_description(words)
-        self._steps = 0
-        result = work()
-        self._stages.update(1)
-        return result
-
-    def tell(self, steps: int) -> None:
-        """So many simulator steps more."""
-        self._steps += steps
-        self._stages.set_postfix_str(f"{self._steps / 1000:.0f}k steps", refresh=self._steps % 65536 < steps)
-
-    def close(self) -> None:
-        self._stages.close()

@@ -110,13 +110,13 @@ def optimise(
 
     def work(stage: Stage) -> dict[str, Any]:
         start = time.perf_counter()
-        within: dict[str, Any] = (
-            {} if world is None else dict(zip(("actions", "low", "high"), actions_of(world), strict=True))
-        )
+        limits: dict[str, Any] = {}
+        if world is not None:
+            limits = dict(zip(("actions", "low", "high"), actions_of(world), strict=True))
         belief = None if people is None else model_named(people).fit(data, seed, held=held)
         diagnostics: Mapping[str, Any] = {}
         if learner is not None:
-            served = learner.fit(data, belief, seed, **within)
+            served = learner.fit(data, belief, seed, **limits)
             _keep(served, run.folder / "policy")
             policies, diagnostics = _policies(served), served.diagnostics
         else:
@@ -124,7 +124,7 @@ def optimise(
             _keep(belief, run.folder / "model")
             simulator = None if world is None else _simulator(world, episodes)
             assert isinstance(shown, Segments)
-            known = OFFLINE[method](shown, simulator, actions=within.get("actions", 0), **settings)
+            known = OFFLINE[method](shown, simulator, actions=limits.get("actions", 0), **settings)
             made, policies = _offline(known, belief, people is not None, welfare, seed)
             _keep(made, run.folder / "policy")
         facts: dict[str, Any] = {
@@ -138,7 +138,7 @@ def optimise(
         if world is not None:
             judge = Pooled().fit(data, seed, held=held) if belief is None else belief
             copying = replace(learner, updates=0) if isinstance(learner, Direct) else Direct("pro", updates=0)
-            policies |= {"imitation": copying.fit(data, None, seed, **within).policy}
+            policies |= {"imitation": copying.fit(data, None, seed, **limits).policy}
             judging = _simulator(world, episodes)
             facts |= _judged(
                 stage, {**policies, "random": judging.random()}, judging, judge.voices(seed=seed), seed

@@ -24,8 +24,8 @@ from pluralign.lab.beds import bed
 from pluralign.lab.closed_loop import Loop, camps_of, closed_loop
 from pluralign.lab.experiment import FEW, STAGES, Experiment, people_of, shown_of, summary
 from pluralign.lab.films import film
-from pluralign.lab.maze import Bar
 from pluralign.lab.naming import model_named
+from pluralign.lab.progress import Bar
 from pluralign.lab.run import Run, Stage, write_text
 from pluralign.lab.serving import Taught
 from pluralign.policies.lottery import Lottery

@@ -2,9 +2,10 @@
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from pluralign.data.options import Texts
 from pluralign.data.reading import read_folder
 from pluralign.lab.leaderboard import fingerprint
 from pluralign.lab.naming import model_named, official
-from pluralign.lab.run import Run, write_json
+from pluralign.lab.run import Run, Stage, write_json
 from pluralign.lab.text_optimise_report import write_report
 from pluralign.language.backbone import Pooling
 from pluralign.language.backbone import fingerprint as weights_of
@@ -28,6 +29,7 @@ from pluralign.language.cache import texts_of
 from pluralign.language.candidates import Candidates, best_of_n_kl
 from pluralign.language.joint import Joint
 from pluralign.language.online import Online, Tuned
+from pluralign.language.processes import Processes
 from pluralign.language.robust import METHODS, GroupRobust
 from pluralign.language.steering import Steered, steered
 from pluralign.language.text_belief import TextBelief, load_text_belief
@@ -97,7 +99,8 @@ def optimise_texts(
     """Tune or steer a language model on the answers of a folder of texts, and judge it on prompts kept apart.
 
     A population is fitted to the hidden states of the model as it came (or read from `judge`); its voices are the camps.
-    The policy is in `out`/policy.
+    The policy is in `out`/policy. Under `accelerate launch` or `torchrun` processes share the work of tuning; all read `out`,
+    the first of them writes.
 
     Args:
         method: a name of METHODS, "grpo" or "best-of-n".
@@ -159,16 +162,27 @@ def optimise_texts(
         "samples": samples,
         "seed": seed,
     }
-    run, streams = Run.open(out, config, overwrite), Streams.of(seed).below("optimise texts")
+    group, streams = Processes.whole_models(), Streams.of(seed).below("optimise texts")
+    run = Run.open(out, config, overwrite) if group.first else None
 
-    def fitted(stage: Any) -> dict[str, Any]:
+    def stage(name: str, work: Callable[[Stage], Any]) -> None:
+        """In every process alike; what the first one writes the others read."""
+        done = group.agreed(run is not None and run.done(name))
+        if run is not None:
+            run.stage(name, work)
+        elif not done:
+            with TemporaryDirectory() as aside:
+                work(Stage(Path(aside)))
+        group.agreed(None)
+
+    def fitted(stage: Stage) -> dict[str, Any]:
         model = model_named(official(population))
         body = reference.backbone(pooling)
         found = Joint("none").fit(model, body, train, prompts, answers, streams.number("belief"))
         found.save(stage.folder / "model")
         return {"answers": len(train), "raters": int((train.counts > 0).sum())}
 
-    def policy(stage: Any) -> dict[str, Any]:
+    def policy(stage: Stage) -> dict[str, Any]:
         begun = time.perf_counter()
         if isinstance(asked, Best):
             made: Writer | Steered = chosen(
@@ -180,9 +194,12 @@ def optimise_texts(
                 reference, asking, reward, samples, scale=scale, seed=streams.number("reference")
             )
             tuned = learned(
-                asked, reference, train, prompts, answers, belief, voices, rater, measure, reward, run, progress, streams
+                asked, reference, train, prompts, answers, belief, voices, rater, measure, reward, Path(out),
+                progress and group.first, streams,
             )  # fmt: skip
             made, rows = tuned.writer, tuned.curve
+        if run is None:
+            return {}
         shutil.rmtree(run.folder / "policy", ignore_errors=True)
         made.save(run.folder / "policy")
         for row in rows:
@@ -196,10 +213,10 @@ def optimise_texts(
         shutil.rmtree(run.folder / "aside", ignore_errors=True)
         return {"seconds": time.perf_counter() - begun}
 
-    def judging(stage: Any) -> dict[str, Any]:
+    def judging(stage: Stage) -> dict[str, Any]:
         from pluralign.language.steering import load_language_policy
 
-        made = load_language_policy(run.folder / "policy")
+        made = load_language_policy(Path(out) / "policy")
         measure = yardstick(reference, apart, reward, samples, scale=scale, seed=streams.number("apart"))
         if isinstance(made, Steered):
             said = made.write(apart, samples, seed=streams.number("said"))
@@ -220,8 +237,8 @@ def optimise_texts(
 
     try:
         if judge is None:
-            run.stage("belief", fitted)
-            place = run.files("belief") / "model" / "belief"
+            stage("belief", fitted)
+            place = Path(out) / "stages" / "belief" / "model" / "belief"
             belief = TextBelief(load_belief(place), reference.backbone(pooling), "none", reference.name)
         else:
             belief = belief_of(Path(judge))
@@ -231,14 +248,18 @@ def optimise_texts(
             else voice_of(belief, rater)
         )
         reward, asking = heard(belief, voices), picked(train, prompts)
-        run.stage("policy", policy)
-        run.stage("judge", judging)
+        stage("policy", policy)
+        if run is not None:
+            run.stage("judge", judging)
     except (ValueError, KeyError, FileNotFoundError):
-        run.forget()
+        if run is not None:
+            run.forget()
         raise
-    run.finish()
-    write_report(run.folder)
-    return run.folder
+    if run is not None:
+        run.finish()
+        write_report(run.folder)
+    group.agreed(None)
+    return Path(out)
 
 
 def checked(data: Comparisons, prompts: Sequence[str], answers: Sequence[str], folder: Path) -> Comparisons:
@@ -331,13 +352,13 @@ def learned(
     rater: str | None,
     measure: Yardstick,
     reward: Reward,
-    run: Run,
+    run: Path,
     progress: bool,
     streams: Streams,
 ) -> Tuned:
     """A tuned writer, with a bar, going on where a stopped run was."""
     bar = tqdm(total=asked.updates, disable=not progress, desc="tuning", unit="step")
-    told: dict[str, Any] = {"folder": run.folder, "progress": bar.update}
+    told: dict[str, Any] = {"folder": run, "progress": bar.update}
     number = streams.number("tune")
     try:
         if isinstance(asked, Online):

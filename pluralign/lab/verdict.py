@@ -25,52 +25,12 @@ def verdict(
     """
     best = chosen.best
     personal = chosen.name if chosen.name != "pooled" else best
-    held = chosen.table.set_index("population")
     whole = table[table.answers == "all"]
     where = [(str(raters), "all") for raters in dict.fromkeys(whole.raters)]
     main = ("unseen", "all") if ("unseen", "all") in where else where[0]
-    notes = [*about["warnings"]]
-    said: list[str] = []
     against = _against(table, chosen.name, main)
-    if chosen.name == "pooled":
-        said.append("Use pooled: one taste for everybody.")
-        if best is not None:
-            row = held.loc[best]
-            notes.append("these data show no differences between raters beyond noise: use pooled.")
-            said.append(
-                f"On held-out answers the best model that tells raters apart, {say(best)}, gains {row.gain:+.4f} nats per "
-                f"answer over pooled, with a standard error of {row.error:.4f}: not enough to believe it."
-            )
-    else:
-        row = held.loc[chosen.name]
-        people = [group for group in where if group[0] != "items"]
-        sure = any(_against(table, chosen.name, group)["low"] > 0 for group in people)
-        if sure and "shuffled_raters" in results and not _knows(results, chosen.name, people):
-            sure = False
-            notes.append(
-                f"{say(chosen.name)} gains over pooled, but not clearly over the same model with raters shuffled: the "
-                "gain need not come from knowing the rater."
-            )
-        said.append(
-            f"Use {say(chosen.name)}: raters differ, and telling them apart pays."
-            if sure
-            else f"{say(chosen.name).capitalize()}, by a hair: raters hardly differ, and pooled may do as well."
-        )
-        if not any(_against(table, chosen.name, group)["low"] > 0 for group in people):
-            notes.append(
-                f"{say(chosen.name)} was best on held-out answers, but on the test answers its gain over pooled is not clear."
-            )
-        silent = _against(table, chosen.name, ("unseen", "0")) if _has(table, ("unseen", "0")) else None
-        if silent is not None and silent["high"] < 0:
-            notes.append(
-                f"of people without a single answer pooled predicts more: {say(chosen.name)} loses {-silent['value']:.3f} nats "
-                f"per answer there ({-silent['high']:.3f} to {-silent['low']:.3f}). What people were asked says something of them "
-                "(they chose it, or the pairs were made from their votes); ask one question, or serve strangers by pooled."
-            )
-        said.append(
-            f"On held-out answers {say(chosen.name)} gains {row.gain:.4f} nats per answer over pooled (standard error "
-            f"{row.error:.4f}); it was chosen by this alone."
-        )
+    said, told = _alike(chosen) if chosen.name == "pooled" else _apart(table, chosen, results, where)
+    notes = [*about["warnings"], *told]
     if personal is not None:
         said += [s for g in where if (s := _sentence(table, personal, g, about["most"])) is not None]
     if chosen.name == "pooled" and personal is not None:
@@ -106,6 +66,54 @@ def verdict(
         "metric": "log_loss",
         "positive_means": "better than pooled",
     }
+
+
+def _alike(chosen: Chosen) -> tuple[list[str], list[str]]:
+    """What to say, and to be careful about, where pooled was chosen."""
+    said = ["Use pooled: one taste for everybody."]
+    if chosen.best is None:
+        return said, []
+    row = chosen.table.set_index("population").loc[chosen.best]
+    said.append(
+        f"On held-out answers the best model that tells raters apart, {say(chosen.best)}, gains {row.gain:+.4f} nats per "
+        f"answer over pooled, with a standard error of {row.error:.4f}: not enough to believe it."
+    )
+    return said, ["these data show no differences between raters beyond noise: use pooled."]
+
+
+def _apart(
+    table: pd.DataFrame, chosen: Chosen, results: dict[str, Result], where: list[tuple[str, str]]
+) -> tuple[list[str], list[str]]:
+    """The same, where a model was chosen that tells raters apart."""
+    name, notes = say(chosen.name), list[str]()
+    row = chosen.table.set_index("population").loc[chosen.name]
+    people = [group for group in where if group[0] != "items"]
+    clear = sure = any(_against(table, chosen.name, group)["low"] > 0 for group in people)
+    if sure and "shuffled_raters" in results and not _knows(results, chosen.name, people):
+        sure = False
+        notes.append(
+            f"{name} gains over pooled, but not clearly over the same model with raters shuffled: the "
+            "gain need not come from knowing the rater."
+        )
+    if not clear:
+        notes.append(
+            f"{name} was best on held-out answers, but on the test answers its gain over pooled is not clear."
+        )
+    silent = _against(table, chosen.name, ("unseen", "0")) if _has(table, ("unseen", "0")) else None
+    if silent is not None and silent["high"] < 0:
+        notes.append(
+            f"of people without a single answer pooled predicts more: {name} loses {-silent['value']:.3f} nats "
+            f"per answer there ({-silent['high']:.3f} to {-silent['low']:.3f}). What people were asked says something of them "
+            "(they chose it, or the pairs were made from their votes); ask one question, or serve strangers by pooled."
+        )
+    said = [
+        f"Use {name}: raters differ, and telling them apart pays."
+        if sure
+        else f"{name.capitalize()}, by a hair: raters hardly differ, and pooled may do as well.",
+        f"On held-out answers {name} gains {row.gain:.4f} nats per answer over pooled (standard error "
+        f"{row.error:.4f}); it was chosen by this alone.",
+    ]
+    return said, notes
 
 
 def _against(

@@ -14,7 +14,7 @@ from torch import Tensor
 from pluralign.lab.report import Markup, bullets, code, folded, pairs, picture
 from pluralign.lab.run import read_config
 
-NO_SETTINGS = ("format", "version", "command")
+NO_SETTINGS = ("format", "version", "command", "population_sha256")
 
 
 def settings_and_versions(run: Path) -> Markup:

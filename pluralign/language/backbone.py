@@ -13,6 +13,7 @@ from urllib.request import getproxies
 import torch
 from torch import Tensor
 
+from pluralign.language import processes
 from pluralign.language.needs import need
 
 Pooling = Literal["last", "mean"]
@@ -114,7 +115,7 @@ def load_backbone(
         ValueError: there is no such model, or it cannot be had.
     """
     transformers = need("transformers")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or processes.device()
     kind = torch.bfloat16 if device.startswith("cuda") else torch.float32
     source = str(name)
     asking = {} if Path(name).exists() or not _unreachable() else {"local_files_only": True}

@@ -92,6 +92,9 @@ class Joint:
             seed: of everything.
             held: answers to judge rounds by; by default those about a fifth of the prompts.
             progress: show a bar.
+
+        Returns:
+            the belief; where weights were held in slices the first process alone can read texts by it.
         """
         streams, group = Streams.of(seed), Processes.here()
         if isinstance(getattr(population, "utility", None), Linear):
@@ -143,7 +146,7 @@ class Joint:
         notes = {
             "held_out": curve,
             "kept_round": curve.index(min(curve)),
-            "tokens": group.total(tokens),
+            "tokens": int(group.total(tokens)),
             "pairwise_tokens": pairs,
         }
         if group.sharded and moving:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from pluralign.language.likelihood import batches, token_log_probs
 from pluralign.language.once import Pieces
+from pluralign.language.processes import Processes
 from pluralign.language.steps import Row, Steps
 from pluralign.language.weighing import acting, moved, start, welfare_named
 from pluralign.language.writer import Reward, Tune, Writer, moving, tunable
@@ -113,6 +114,7 @@ class Online:
             progress: told 1 after each step.
         """
         streams, welfare = Streams.of(seed).below("online"), welfare_named(self.welfare)
+        group = Processes.whole_models()
         writer = tunable(reference, self.tune, self.rank, streams.number("adapters"))
         share = share.double()
         zero = measure(range(len(measure.prompts)), measure.worth).mean((0, 1))
@@ -121,10 +123,10 @@ class Online:
         def step(number: int, descend: Any) -> Row:
             draw = streams("prompts", number)
             place = torch.randint(len(measure.prompts), (self.prompts,), generator=draw).tolist()
-            written = writer.write(
-                [measure.prompts[k] for k in place], self.answers, seed=streams.number("answers", number)
-            )
-            paid = measure(place, worths(written, reward, self.answers)) - zero
+            some, chance = [measure.prompts[k] for k in place], streams.number("answers", number)
+            written = writer.write(some, self.answers, seed=chance, group=group)
+            read = (measure(place, worths(written, reward, self.answers)) - zero) if group.first else None
+            paid = group.agreed(read)
             now = paid.mean((0, 1))
             # Corrected for the zeros it began with, as Adam's moments are.
             state["returns"] = self.memory * state["returns"] + (1 - self.memory) * now
@@ -134,7 +136,8 @@ class Online:
             weight = acting(state["weight"], told, welfare, self.lean)
             whole = paid.amin(-1) if self.per_answer else paid @ weight
             ahead = (whole - whole.mean(1, keepdim=True)) / (whole.std(1, keepdim=True) + 1e-6)
-            far = self._improve(writer, reference, written.pieces, ahead.reshape(-1).float(), descend)
+            above = ahead.reshape(-1).float()
+            far = self._improve(writer, reference, written.pieces, above, descend, group)
             return {
                 "kl": far,
                 "returns": now.tolist(),
@@ -143,7 +146,7 @@ class Online:
             }
 
         loop = Steps(self.updates, self.rate, momentum=0.5, average=1 / 3)
-        rows = loop.run(moving(writer), step, state, folder=folder, progress=progress)
+        rows = loop.run(moving(writer), step, state, folder=folder, progress=progress, group=group)
         late = torch.tensor([row["weight"] for row in rows[len(rows) // 2 :]]).mean(0)
         return Tuned(replace(writer, name=f"{reference.name}, tuned"), late, tuple(rows))
 
@@ -154,10 +157,12 @@ class Online:
         pieces: Sequence[Pieces],
         ahead: Float[Tensor, " N"],
         descend: Any,
+        group: Processes,
     ) -> float:
         """Follow the advantages of what was written; returns the mean log-ratio to the reference before, in nats."""
+        total, count = sum(len(one.answer) for one in pieces), len(pieces)
+        pieces, ahead = pieces[group.rank :: group.count], ahead[group.rank :: group.count]
         parts = batches(pieces, self.at_once)
-        total = sum(len(one.answer) for one in pieces)
         old: list[Tensor] = []
         before: list[Tensor] = []
         far = 0.0
@@ -166,7 +171,7 @@ class Online:
                 some = [pieces[k] for k in part]
                 log, counted = token_log_probs(writer.model, some, writer.padding)
                 base, _ = token_log_probs(reference.model, some, writer.padding)
-                far += float(((log - base) * counted).sum()) / len(pieces)
+                far += float(((log - base) * counted).sum()) / count
                 old.append(log)
                 before.append(base)
 
@@ -181,4 +186,4 @@ class Online:
 
         for _ in range(self.epochs):
             descend(losses())
-        return far
+        return float(group.total(far))

@@ -8,6 +8,7 @@ through. The population is fitted in every process alike, from hidden states tha
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -40,25 +41,20 @@ class Processes:
         """
         if int(os.environ.get("WORLD_SIZE", "1")) < 2:
             return Processes()
-        sharded = sharding()
-        if sharded and os.environ.get("FSDP_VERSION", "1") != "2":
+        return _met(os.environ.get("RANK", "0"), sharding())
+
+    @staticmethod
+    def whole_models() -> "Processes":
+        """The same, for work in which each process holds a model whole.
+
+        Raises:
+            ValueError: the launcher asks for slices.
+        """
+        if sharding():
             raise ValueError(
-                "FSDP is supported in its version 2, and this launch asks for version 1; add --fsdp_version 2."
+                "a language policy is held whole by every process, and this launch asks for FSDP; launch without it."
             )
-        accelerate = need("accelerate")
-        # Processes read different numbers of batches, so that nothing may be exchanged on the way forward.
-        wrapping = accelerate.DistributedDataParallelKwargs(
-            broadcast_buffers=False, find_unused_parameters=True
-        )
-        plugin = need("accelerate.utils").FullyShardedDataParallelPlugin(fsdp_version=2) if sharded else None
-        engine = accelerate.Accelerator(
-            cpu=not torch.cuda.is_available(), kwargs_handlers=[wrapping], fsdp_plugin=plugin
-        )
-        if sharded and engine.device.type == "cpu":
-            # accelerate leaves FSDP to accelerators and forgets it here; torch does it on processors as well.
-            engine.state.distributed_type = need("accelerate.utils").DistributedType.FSDP
-            engine.state.fsdp_plugin = plugin
-        return Processes(engine.process_index, engine.num_processes, engine, sharded)
+        return Processes.here()
 
     @property
     def first(self) -> bool:
@@ -115,7 +111,26 @@ class Processes:
             out[rank :: self.count] = part
         return out
 
-    def total(self, number: int) -> int:
+    def added(self, weights: Sequence[Tensor]) -> None:
+        """Add up over processes the gradients that each found of some of the losses, in place."""
+        if self.engine is None:
+            return
+        every = [torch.zeros_like(one) if one.grad is None else one.grad for one in weights]
+        whole = need("accelerate.utils").reduce(torch.cat([one.reshape(-1) for one in every]), "sum")
+        for one, part in zip(weights, whole.split([one.numel() for one in every]), strict=True):
+            one.grad = part.view_as(one)
+
+    def joined(self, mine: Sequence[Any]) -> list[Any]:
+        """What process r holds as number r, r + count, r + 2 count, ... of the whole, in order again."""
+        if self.engine is None:
+            return list(mine)
+        parts = need("accelerate.utils").gather_object([list(mine)])
+        out = [None] * sum(map(len, parts))
+        for rank, part in enumerate(parts):
+            out[rank :: self.count] = part
+        return out
+
+    def total(self, number: float | int) -> float | int:
         """The sum over processes."""
         return number if self.engine is None else sum(need("accelerate.utils").gather_object([number]))
 
@@ -127,9 +142,38 @@ class Processes:
         return box[0]
 
 
+def device() -> str:
+    """Where this process puts a model: its own GPU, where there are any."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    mine = os.environ.get("LOCAL_RANK")
+    return "cuda" if mine is None else f"cuda:{int(mine) % torch.cuda.device_count()}"
+
+
 def sharding() -> bool:
     """Whether the launcher asked that weights be held in slices."""
     return (
         os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
         and int(os.environ.get("WORLD_SIZE", "1")) > 1
     )
+
+
+@cache
+def _met(rank: str, sharded: bool) -> Processes:
+    """The engine of this process, made once."""
+    if sharded and os.environ.get("FSDP_VERSION", "1") != "2":
+        raise ValueError(
+            "FSDP is supported in its version 2, and this launch asks for version 1; add --fsdp_version 2."
+        )
+    accelerate = need("accelerate")
+    # Processes read different numbers of batches, so that nothing may be exchanged on the way forward.
+    wrapping = accelerate.DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=True)
+    plugin = need("accelerate.utils").FullyShardedDataParallelPlugin(fsdp_version=2) if sharded else None
+    engine = accelerate.Accelerator(
+        cpu=not torch.cuda.is_available(), kwargs_handlers=[wrapping], fsdp_plugin=plugin
+    )
+    if sharded and engine.device.type == "cpu":
+        # accelerate leaves FSDP to accelerators and forgets it here; torch does it on processors as well.
+        engine.state.distributed_type = need("accelerate.utils").DistributedType.FSDP
+        engine.state.fsdp_plugin = plugin
+    return Processes(engine.process_index, engine.num_processes, engine, sharded)

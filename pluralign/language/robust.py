@@ -25,6 +25,7 @@ from torch import Tensor
 from pluralign.data.comparisons import Comparisons
 from pluralign.language.likelihood import answer_log_probs, batches
 from pluralign.language.online import Tuned
+from pluralign.language.processes import Processes
 from pluralign.language.steps import Descend, Row, Steps
 from pluralign.language.weighing import acting, moved, reweighed, start, welfare_named
 from pluralign.language.writer import Reward, Tune, Writer, moving, tunable
@@ -153,10 +154,18 @@ class GroupRobust:
                 'weights that move by returns need `measure` and `reward`; give them, or by="losses".'
             )
         streams, welfare = Streams.of(seed).below("direct"), welfare_named(self.welfare)
+        group = Processes.whole_models()
+        if self.batch < group.count:
+            raise ValueError(
+                f"`batch` must give each of {group.count} processes an answer, got {self.batch}; make it larger."
+            )
         writer = tunable(reference, self.tune, self.rank, streams.number("adapters"))
         pieces = writer.pieces(prompts, answers)
         with torch.no_grad():
-            base = answer_log_probs(reference.model, pieces, padding=writer.padding, at_once=self.at_once)
+            some = pieces[group.rank :: group.count]
+            base = group.gathered(
+                answer_log_probs(reference.model, some, padding=writer.padding, at_once=self.at_once)
+            )
         mine = member[data.rater]  # (M, G)
         share = (mine.mean(0)).double()
         begun = start(share, welfare) if self.by == "returns" and moves else share
@@ -167,7 +176,7 @@ class GroupRobust:
             row: Row = {}
             if number % self.every == 0:
                 row = self._listen(
-                    writer, reference, prompts, measure, reward, streams.below("listen", number)
+                    writer, reference, prompts, measure, reward, streams.below("listen", number), group
                 )
                 if "returns" in row and moves and self.by == "returns":
                     now, count = torch.tensor(row["returns"], dtype=torch.float64), number // self.every + 1
@@ -177,7 +186,9 @@ class GroupRobust:
                     state["acting"] = acting(state["weight"], told, welfare, self.lean)
             rows = torch.randint(len(data), (self.batch,), generator=streams("answers", number))
             counted = (mine[rows] @ (state["acting"] / share).to(mine)).float()
-            loss = self._descend(writer, base, pieces, data.take(rows), counted, descend)
+            own = rows[group.rank :: group.count]
+            part = counted[group.rank :: group.count] * (len(own) / len(rows))
+            loss = group.gathered(self._descend(writer, base, pieces, data.take(own), part, descend))
             means = camp_means(loss, mine[rows].to(loss))
             if moves and self.by == "losses":
                 there = mine[rows].sum(0) > 0.5
@@ -187,7 +198,7 @@ class GroupRobust:
             return {**row, "loss": means.tolist(), "weight": state["acting"].tolist()}
 
         loop = Steps(self.updates, self.rate, momentum=0.5, average=1 / 3)
-        rows = loop.run(moving(writer), step, state, folder=folder, progress=progress)
+        rows = loop.run(moving(writer), step, state, folder=folder, progress=progress, group=group)
         late = torch.tensor([row["weight"] for row in rows[len(rows) // 2 :]]).mean(0)
         return Tuned(replace(writer, name=f"{reference.name}, tuned"), late, tuple(rows))
 
@@ -240,19 +251,23 @@ class GroupRobust:
         measure: Yardstick | None,
         reward: Reward | None,
         streams: Streams,
+        group: Processes,
     ) -> Row:
         asked = list(measure.prompts if measure is not None else dict.fromkeys(prompts))
         place = torch.randint(len(asked), (self.prompts,), generator=streams("prompts")).tolist()
-        written = writer.write([asked[k] for k in place], self.answers, seed=streams.number("answers"))
-        with torch.no_grad():
-            ratio = [
-                answer_log_probs(one.model, written.pieces, padding=writer.padding)
-                for one in (writer, reference)
-            ]
-        row: Row = {"kl": float((ratio[0] - ratio[1]).mean()), "length": written.length}
-        if measure is not None and reward is not None:
-            zero = measure(range(len(asked)), measure.worth).mean((0, 1))
-            row["returns"] = (
-                (measure(place, worths(written, reward, self.answers)) - zero).mean((0, 1)).tolist()
-            )
-        return row
+        some = [asked[k] for k in place]
+        written = writer.write(some, self.answers, seed=streams.number("answers"), group=group)
+        row: Row = {}
+        if group.first:
+            with torch.no_grad():
+                ratio = [
+                    answer_log_probs(one.model, written.pieces, padding=writer.padding)
+                    for one in (writer, reference)
+                ]
+            row = {"kl": float((ratio[0] - ratio[1]).mean()), "length": written.length}
+            if measure is not None and reward is not None:
+                zero = measure(range(len(asked)), measure.worth).mean((0, 1))
+                row["returns"] = (
+                    (measure(place, worths(written, reward, self.answers)) - zero).mean((0, 1)).tolist()
+                )
+        return dict(group.agreed(row))

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pluralign.language.processes import Processes
+
 Descend = Callable[
     [Iterable[Tensor]], None
 ]  # losses that are added up, each with its gradient taken before the next
@@ -45,6 +47,7 @@ class Steps:
         *,
         folder: Path | None = None,
         progress: Callable[[int], Any] | None = None,
+        group: Processes | None = None,
     ) -> list[Row]:
         """Rows that the steps returned.
 
@@ -54,7 +57,9 @@ class Steps:
             state: what it remembers from step to step.
             folder: where to put things aside, and to go on from; a step must draw all chance by its number.
             progress: told 1 after each step.
+            group: of processes, each of which descends its share of the losses; the first puts things aside.
         """
+        group = group or Processes()
         optimiser = torch.optim.AdamW(moving, lr=self.rate, betas=(self.momentum, 0.999), weight_decay=0.0)
         late = self.updates - round(self.average * self.updates)
         if late < self.updates:
@@ -63,13 +68,14 @@ class Steps:
         if progress is not None and rows:
             progress(len(rows))
         for number in range(len(rows), self.updates):
-            for group in optimiser.param_groups:
-                group["lr"] = self.rate * (1 - 0.9 * number / self.updates)
+            for some in optimiser.param_groups:
+                some["lr"] = self.rate * (1 - 0.9 * number / self.updates)
 
             def descend(losses: Iterable[Tensor]) -> None:
                 optimiser.zero_grad()
                 for loss in losses:
                     loss.backward()
+                group.added(moving)
                 torch.nn.utils.clip_grad_norm_(moving, self.clip)
                 optimiser.step()
 
@@ -77,7 +83,7 @@ class Steps:
             if number >= late:
                 for k, value in enumerate(moving):
                     state[f"mean {k}"].add_(value.detach(), alpha=1 / (self.updates - late))
-            if folder is not None and (number + 1) % self.every == 0:
+            if folder is not None and group.first and (number + 1) % self.every == 0:
                 _aside(folder / NAME, moving, optimiser, state, rows)
             if progress is not None:
                 progress(1)

@@ -12,9 +12,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from pluralign.language import processes
 from pluralign.language.backbone import Backbone, Pooling, Side, _unreachable, _why, wrapped
 from pluralign.language.needs import need
 from pluralign.language.once import Pieces, pieces_of
+from pluralign.language.processes import Processes
 from pluralign.saving import appearing
 from pluralign.streams import Seed, Streams
 
@@ -84,8 +86,16 @@ class Writer:
         """Tokens of given texts, cut to what can be read."""
         return pieces_of(self, prompts, answers, say=say)
 
-    def write(self, prompts: Sequence[str], n: int = 1, *, seed: Seed = 0, at_once: int = 16384) -> Written:
-        """n answers to each prompt, drawn token by token.
+    def write(
+        self,
+        prompts: Sequence[str],
+        n: int = 1,
+        *,
+        seed: Seed = 0,
+        at_once: int = 16384,
+        group: Processes | None = None,
+    ) -> Written:
+        """n answers to each prompt, drawn token by token; where processes share the work, each gets all answers.
 
         Raises:
             ValueError: a prompt is empty, and the model has no token to begin with.
@@ -104,10 +114,11 @@ class Writer:
                 f"prompt {empty[0]} is empty, and {self.name} has no token to begin with; give it words."
             )
         rows = [one for one in begun for _ in range(n)]
-        streams, found = Streams.of(seed).below("write"), []
+        streams, group, mine = Streams.of(seed).below("write"), group or Processes(), []
         size = max(1, at_once // (max(map(len, rows), default=0) + self.most))
-        for start in range(0, len(rows), size):
-            found += continued(
+        size = min(size, -(-len(rows) // group.count))
+        for start in list(range(0, len(rows), size))[group.rank :: group.count]:
+            part = continued(
                 self.model,
                 rows[start : start + size],
                 most=self.most,
@@ -116,6 +127,8 @@ class Writer:
                 padding=self.padding,
                 seed=streams.number(start),
             )
+            mine.append(part)
+        found = [one for part in group.joined(mine) for one in part]
         texts = self.tokenizer.batch_decode([list(one) for one in found], skip_special_tokens=True)
         pieces = tuple(Pieces(head, tail) for head, tail in zip(rows, found, strict=True))
         asked = tuple(prompt for prompt in prompts for _ in range(n))
@@ -163,7 +176,7 @@ def load_writer(name: str | Path, *, device: str | None = None, **settings: Any)
         ValueError: there is no such model, it cannot be had, or it has no head that predicts tokens.
     """
     transformers = need("transformers")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or processes.device()
     kind = torch.bfloat16 if device.startswith("cuda") else torch.float32
     path = Path(name)
     asking = {} if path.exists() or not _unreachable() else {"local_files_only": True}

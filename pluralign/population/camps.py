@@ -39,7 +39,8 @@ class Camps:
             that is not clearly worse than the best.
         utility, rule: as in Pooled.
         ridge: 1 / variance of the normal prior that draws each camp's taste to the pooled one, so that a camp
-            departs from the crowd only as far as its answers say; "auto" chooses by held-out likelihood.
+            departs from the crowd only as far as its answers say; "auto" chooses by held-out likelihood, and looks further
+            down where the smallest is best: people who never err have no end of sureness.
         leak: share of every rater's answers that counts for all camps alike, in [0, 1), so that tastes keep what
             raters have in common and no camp starves. A round then climbs (1 - leak) times the panel log-likelihood plus
             leak times the mean over camps of what the camp's taste says of everybody's answers.
@@ -116,7 +117,7 @@ class Camps:
 
             ridge, choice = best(RIDGES)
             notes["ridge_table"] = choice.table
-            if ridge == RIDGES[0]:  # people who never err have no end of sureness
+            if ridge == RIDGES[0]:
                 ridge, choice = best((ridge, *FINER))
                 notes["finer_table"] = choice.table
         found = self._fit(data, streams.below(groups), groups, ridge)

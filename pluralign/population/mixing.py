@@ -51,7 +51,7 @@ def mixed(
     samples: int = 16,
     tolerance: float = 2e-3,
 ) -> Mixture:
-    """Alternate draws of the weights (exact up to sampling) and the corners (a convex problem).
+    """Alternate draws of the weights (exact up to sampling), how loud all worths are, and the corners (a convex problem).
 
     Corners are a common taste plus departures, so that the ridge draws them to the crowd and not to indifference;
     weights sum to one, so the common part meets everybody in full.

@@ -27,6 +27,7 @@ TURNS = 5
 JUDGED = 0.3  # of a stranger's answers
 CAUTION = 40.0  # raters' worth of belief that who says nothing is best served as everybody is
 DRAWS = 1 << 19  # of all raters together
+SURE = 2.0  # standard errors by which that must be worse than a mix
 DOUBT = 5.0  # raters' worth of belief that a dose is like the one before
 
 
@@ -150,7 +151,10 @@ def _strangers(members: Sequence[Any], data: Comparisons, streams: Streams) -> F
             found.setdefault(step, []).append(_Told.of(share, part))
     # Who has said nothing is served as everybody is, by the first member, unless the answers insist.
     alike = 0.25 * even + 0.75 * torch.eye(len(members)).double()[0]
-    rows = [stack(found[0], alike, CAUTION) if found else alike]
+    silent = stack(found[0], alike, CAUTION) if found else alike
+    if found and not _insist(found[0], silent):
+        silent = 0.01 * alike + 0.99 * torch.eye(len(members)).double()[0]
+    rows = [silent]
     for step in sorted(found)[1:]:
         rows.append(stack(found[step], even if step == 1 else rows[-1], DOUBT))
     return torch.stack(rows)
@@ -191,6 +195,15 @@ def stack(told: Sequence[_Told], start: Float[Tensor, " K"], doubt: float) -> Fl
 
     optimiser.step(loss)
     return torch.softmax(log.detach(), 0)
+
+
+def _insist(told: Sequence[_Told], weight: Float[Tensor, " K"]) -> bool:
+    """Whether answers are likelier under the weights than under the first member alone, by two standard errors."""
+    share, mass = torch.cat([t.share for t in told], 1), torch.cat([t.mass for t in told])
+    gain = (weight @ share).log() - share[0].log()
+    mean = float(gain @ mass / mass.sum())
+    error = float((mass * (gain - mean)).square().sum().sqrt() / mass.sum())
+    return mean > SURE * error
 
 
 def _known(

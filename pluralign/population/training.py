@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from pluralign.choice import ChoiceRule
 from pluralign.data.comparisons import ABSENT, Comparisons
@@ -21,6 +20,10 @@ from pluralign.population.joint import Jointly, fit_jointly
 from pluralign.streams import Streams
 from pluralign.utility import Worth
 from pluralign.utility.mlp import MLPWorth
+
+RATE, DECAY = 3e-3, 1e-3  # of AdamW
+BATCH = 256  # answers per step, in whole raters
+EPOCHS, PATIENCE = 200, 10  # at most, and without gain on held-out answers
 
 
 def train(
@@ -32,12 +35,6 @@ def train(
     *,
     learn_share: bool = False,
     restarts: int = 1,
-    rate: float = 3e-3,
-    decay: float = 1e-3,
-    batch: int = 256,
-    epochs: int = 200,
-    patience: int = 10,
-    progress: bool = False,
 ) -> tuple[Any, Float[Tensor, " S"], dict[str, object]]:
     """Fit the network by Adam over mini-batches of raters, stopped early by held-out panel likelihood.
 
@@ -45,7 +42,6 @@ def train(
         worth: the network before training. z: (S, Z) fixed tastes over its outputs.
         learn_share: learn the shares of the tastes (camps), instead of equal ones (draws).
         restarts: networks trained side by side as a leading dimension; the best on held-out answers is kept.
-        batch: answers per step, in whole raters.
 
     Returns:
         the trained worth, shares (S,), and notes: epochs run, held-out log-likelihood per answer per restart.
@@ -60,19 +56,17 @@ def train(
     layers = [_restarts(worth, k, restarts, streams) for k in range(len(worth.layers))]
     shares = torch.zeros(restarts, len(z), dtype=torch.float64, requires_grad=learn_share)
     weights = [t for layer in layers for t in layer]
-    groups: list[dict] = [{"params": weights, "weight_decay": decay}]
+    groups: list[dict] = [{"params": weights, "weight_decay": DECAY}]
     if learn_share:
         groups.append({"params": [shares], "weight_decay": 0.0})
-    optimiser = torch.optim.AdamW(groups, lr=rate)
+    optimiser = torch.optim.AdamW(groups, lr=RATE)
     best = torch.full((restarts,), -torch.inf, dtype=torch.float64)
     stored = [t.detach().clone() for t in [*weights, shares]]
     since = torch.zeros(restarts)
-    bar = tqdm(range(epochs), disable=not progress, desc="training", unit="epoch")
-    epoch = 0
     # Judged on training and held-out answers together, minus the training part: the chance of the held-out
     # answers given what the same rater said before, which is what a latent is for.
-    for epoch in bar:
-        for part in _rater_batches(kept, batch, streams(f"epoch {epoch}")):
+    for epoch in range(EPOCHS):
+        for part in _rater_batches(kept, BATCH, streams(f"epoch {epoch}")):
             optimiser.zero_grad()
             loss = -_panel(worth, layers, shares, z, rule, part).sum() / len(part)
             loss.backward()
@@ -87,8 +81,7 @@ def train(
         best = torch.where(better, score, best)
         for old, new in zip(stored, [*weights, shares]):
             old[better] = new.detach()[better]
-        bar.set_postfix(held_out=f"{-float(best.max()):.4f}")
-        if bool((since >= patience).all()):
+        if bool((since >= PATIENCE).all()):
             break
     top = int(best.argmax())
     chosen = [t[top] for t in stored]

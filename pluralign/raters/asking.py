@@ -18,10 +18,8 @@ Counts = int | Int[Tensor, " R"]
 
 
 @runtime_checkable
-class Answers(Protocol):
-    """People to ask."""
-
-    def __len__(self) -> int: ...
+class Answering(Protocol):
+    """Somebody to ask: `asked` says how many questions each rater was asked before; skipped ones have no row."""
 
     def answer(
         self,
@@ -32,6 +30,13 @@ class Answers(Protocol):
         *,
         asked: Int[Tensor, " R"] | None = None,
     ) -> Comparisons: ...
+
+
+@runtime_checkable
+class Answers(Answering, Protocol):
+    """People to ask, as many as it is long."""
+
+    def __len__(self) -> int: ...
 
 
 @runtime_checkable

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from pluralign.data.options import Segments
 from pluralign.policies import PPO
+from pluralign.policies.learners import SAC
+from pluralign.policies.learners.actor import Actor
 from pluralign.policies.learners.batch import played
 from pluralign.rewards import known_voices
 
@@ -114,3 +117,18 @@ def test_a_world_that_hardly_ever_works_is_one_sentence(world, message):
     with pytest.raises(ValueError, match=message) as caught:
         PPO(world, **SETTINGS).improve(TOLL, ONE, seed=0)
     assert "\n" not in str(caught.value)
+
+
+def test_steps_after_an_end_have_no_say_in_the_unit_of_a_taste(monkeypatch):
+    factors = torch.randn(4, 5, 2, generator=torch.Generator().manual_seed(0))
+    padded = Segments(
+        torch.cat([factors, torch.zeros(4, 9, 2)], 1), mask=(torch.arange(14) < 5).expand(4, -1).clone()
+    )
+    one = torch.ones(1)
+    monkeypatch.setattr(SAC, "_train", lambda *_: Actor((), one, one, -one, one))
+    found = []
+    for seen in (Segments(factors), padded):
+        monkeypatch.setattr(SAC, "_typical", lambda _, seen=seen: seen)
+        voices = known_voices(torch.eye(2).double())
+        found.append(SAC("nowhere").personalise(voices.worth, voices.z).gauge.root)
+    torch.testing.assert_close(found[0], found[1])

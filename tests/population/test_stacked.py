@@ -10,7 +10,7 @@ from pluralign.population.camps import Camps
 from pluralign.population.council import Council, dose
 from pluralign.population.hierarchical import Hierarchical
 from pluralign.population.pooled import Pooled
-from pluralign.population.stacked import Stacked, _affordable, _Told, stack
+from pluralign.population.stacked import Stacked, _affordable, _insist, _Told, stack
 from pluralign.population.variational import Variational
 from pluralign.raters import CampPeople, questions
 from pluralign.utility.taste_mlp import TasteMLP
@@ -79,9 +79,23 @@ def test_without_differences_the_stack_is_no_worse_than_pooled():
         belief = model.fit(data, seed=0)
         share = belief.predict(new.take(~first), belief.adapt(new.take(first)))
         each = -(new.take(~first).label * share.log()).sum(1)
+        if name == "stack":
+            assert belief.diagnostics["weight_of_strangers"][0][0] > 0.98
         loss[name] = torch.stack([each[new.take(~first).rater == r].mean() for r in range(20)])
     gap = loss["stack"] - loss["pooled"]
     assert float(gap.mean()) < 2 * float(gap.std()) / 20**0.5 + 1e-3
+
+
+def test_who_says_nothing_is_served_otherwise_only_where_answers_insist():
+    """A pooled fit that is held back by far too strong a ridge is worse for strangers than camps, clearly."""
+    belief = Stacked((Pooled(ridge=3000.0), CAMPS)).fit(asked(), seed=0)
+    assert belief.diagnostics["weight_of_strangers"][0][0] < 0.95
+    share = torch.tensor([[0.5, 0.5, 0.5], [0.9, 0.8, 0.15]]).double()
+    told = [_Told(share, torch.ones(3).double())]
+    # Gains of an even mix: log 1.4, log 1.3, log .65: mean .056, standard error .24.
+    even = torch.tensor([0.5, 0.5]).double()
+    assert not _insist(told, even)
+    assert _insist(told * 100, even)
 
 
 def test_only_worths_that_are_linear_in_the_taste_can_be_stacked():

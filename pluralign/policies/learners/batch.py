@@ -7,10 +7,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
+
+from pluralign.utility import Worth
 
 World = str | Callable[[int], Any]  # a gymnasium id, or N -> a vector environment with N copies
 Price = Callable[[np.ndarray, np.ndarray], np.ndarray]  # factors (N, F), whom each copy serves (N,) -> (N,)
+
+
+def price_of(worth: Worth, taste: Float[Tensor, " Z"]) -> Price:
+    """Every copy is paid by one taste."""
+    return lambda factors, _: (worth.steps(torch.as_tensor(factors)) @ taste).numpy()
+
+
+def price_each(worth: Worth, tastes: Float[Tensor, "K Z"]) -> Price:
+    """Every copy is paid by the taste that it serves."""
+    return lambda factors, who: torch.einsum(
+        "nz,nz->n", worth.steps(torch.as_tensor(factors)), tastes[who]
+    ).numpy()
 
 
 def made(world: World, copies: int) -> Any:

@@ -96,6 +96,11 @@ def episodes_of(world: World, policy: Policy, count: int, *, seed: Seed, longest
     )
 
 
+def happened(seen: Segments) -> Float[Tensor, "n F"]:
+    """The factors of all steps that there were."""
+    return seen.factors.flatten(0, 1) if seen.mask is None else seen.factors[seen.mask]
+
+
 def reading(seen: Segments) -> tuple[Float[Tensor, " O"], Float[Tensor, " O"]]:
     """Centre and scale by which a network reads observations like these."""
     if seen.observation is None:

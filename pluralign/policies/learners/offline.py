@@ -13,7 +13,7 @@ from torch import Tensor
 from pluralign.data.options import Segments
 from pluralign.policies.learner import Learner, Policy, Progress, Start, checked_weight
 from pluralign.policies.learners.actor import Actor, Layers
-from pluralign.policies.learners.episodes import reading
+from pluralign.policies.learners.episodes import happened, reading
 from pluralign.policies.learners.network import PersonalNetwork
 from pluralign.population.voices import Voices
 from pluralign.rewards.transforms import Gauge
@@ -60,8 +60,7 @@ class Offline(ABC):
     ) -> PersonalNetwork:
         """One network for all tastes, each paid in units of its own spread over the steps of the data."""
         del start
-        rows = self.data.factors if self.data.mask is None else self.data.factors[self.data.mask]
-        gauge = Gauge.of(worth, rows.flatten(0, -2))
+        gauge = Gauge.of(worth, happened(self.data))
         unit, told = gauge.unit(tastes).float().double(), gauge.direction(tastes).float()
         actor = self._train(worth, unit, told, Streams.of(seed), progress)
         return PersonalNetwork(dataclasses.replace(actor, taste=torch.zeros(told.shape[1])), gauge)

@@ -12,10 +12,19 @@ from torch import Tensor
 
 from pluralign.data.options import Segments
 from pluralign.policies.learner import Policy, Progress, Start, checked_weight, discounted, several
-from pluralign.policies.learners.batch import Price, World, buffer_class, made, stable_class
+from pluralign.policies.learners.batch import (
+    Price,
+    World,
+    buffer_class,
+    made,
+    price_each,
+    price_of,
+    stable_class,
+)
 from pluralign.policies.learners.episodes import (
     RandomPolicy,
     episodes_of,
+    happened,
     named,
     one_thread,
     quiet_globals,
@@ -100,7 +109,7 @@ class PPO:
         """
         streams, weight = Streams.of(seed), checked_weight(weight, voices)
         taste = voices.mixed(weight.to(voices.z))
-        price: Price = lambda factors, _: (voices.worth.steps(torch.as_tensor(factors)) @ taste).numpy()
+        price = price_of(voices.worth, taste)
         known = several(start)
         if not known:
             return self._train(price, np.zeros((1, 0)), self.steps, streams, None, progress)[1]
@@ -158,9 +167,7 @@ class PPO:
         gauge = Gauge.of(worth, torch.cat([happened(s) for s in (self._typical(), *seen)]))
         # In single precision, so that no rounding tells how large a taste was.
         unit, told = gauge.unit(tastes).float().double(), gauge.direction(tastes).float().double()
-        price: Price = lambda factors, who: torch.einsum(
-            "nz,nz->n", worth.steps(torch.as_tensor(factors)), unit[who]
-        ).numpy()
+        price = price_each(worth, unit)
         shown = None
         if seen:
             # A few tastes say enough about where to begin.
@@ -270,11 +277,6 @@ class PPO:
         if space.shape is None or len(space.shape) != 1:
             raise ValueError(f"observations must be one row of numbers, got the space {space}; flatten them.")
         return reading(self._typical())
-
-
-def happened(seen: Segments) -> Float[Tensor, "n F"]:
-    """The factors of all steps that there were."""
-    return seen.factors.flatten(0, 1) if seen.mask is None else seen.factors[seen.mask]
 
 
 def _state(trainer: Any) -> dict[str, Tensor]:

@@ -12,10 +12,11 @@ from torch import Tensor
 from pluralign.data.options import Segments
 from pluralign.policies.learner import Policy, Progress, Start, checked_weight, discounted
 from pluralign.policies.learners.actor import Actor
-from pluralign.policies.learners.batch import Price, World, made, stable_class
+from pluralign.policies.learners.batch import Price, World, made, price_each, price_of, stable_class
 from pluralign.policies.learners.episodes import (
     RandomPolicy,
     episodes_of,
+    happened,
     named,
     one_thread,
     quiet_globals,
@@ -71,8 +72,9 @@ class SAC:
         """Train for the weighted sum of the voices."""
         del start
         taste = voices.mixed(checked_weight(weight, voices).to(voices.z))
-        price: Price = lambda factors, _: (voices.worth.steps(torch.as_tensor(factors)) @ taste).numpy()
-        return self._train(price, np.zeros((1, 0)), self.steps, Streams.of(seed), progress)
+        return self._train(
+            price_of(voices.worth, taste), np.zeros((1, 0)), self.steps, Streams.of(seed), progress
+        )
 
     def personalise(
         self,
@@ -85,13 +87,11 @@ class SAC:
     ) -> PersonalNetwork:
         """One network for all tastes, each paid in units of its own spread over the steps of a random policy."""
         del start
-        gauge = Gauge.of(worth, self._typical().factors.flatten(0, 1))
+        gauge = Gauge.of(worth, happened(self._typical()))
         unit, told = gauge.unit(tastes).float().double(), gauge.direction(tastes).float()
-        price: Price = lambda factors, who: torch.einsum(
-            "nz,nz->n", worth.steps(torch.as_tensor(factors)), unit[who]
-        ).numpy()
         return PersonalNetwork(
-            self._train(price, told.numpy(), self.personal, Streams.of(seed), progress), gauge
+            self._train(price_each(worth, unit), told.numpy(), self.personal, Streams.of(seed), progress),
+            gauge,
         )
 
     def random(self) -> RandomPolicy:
