@@ -20,11 +20,12 @@ from pluralign.raters import (
 )
 from pluralign.raters.timing import decision
 
-GREY, COLOURS = "#b8bfc6", ("#2c6fbb", "#c8453b", "#3a9464")
+GREY, COLOURS = "#b8bfc6", ("#0072b2", "#d55e00", "#009e73")  # told apart without red and green
 D = torch.linspace(-4, 4, 161, dtype=torch.float64)
 PAIRS = torch.stack([torch.arange(161), torch.full((161,), 161)], 1)
 OPTIONS = Items(torch.cat([D, D.new_zeros(1)])[:, None])  # every difference against an option worth nothing
 PEOPLE = 2000
+ROOM, SHARES = (-0.03, 1.5), (0, 0.25, 0.5, 0.75, 1)  # a legend fits above the curves
 
 
 def camp(faults=None, rule=None, spread=0.0):
@@ -58,10 +59,8 @@ def main() -> None:
         ax.plot(D, torch.sigmoid(D), color=GREY, linewidth=5)
         for (label, line), colour in zip(lines.items(), COLOURS):
             ax.plot(D, line, color=colour, label=label)
-        ax.set(title=title, ylim=(-0.03, 1.03), xlabel="difference of worth, utils")
-        ax.legend(
-            frameon=False, fontsize=8, loc="lower right" if title != "lapse, mistake" else "center right"
-        )
+        ax.set(title=title, ylim=ROOM, yticks=SHARES, xlabel="difference of worth, utils")
+        ax.legend(frameon=False, fontsize=8, loc="upper left")
     for ax in axes[:, 0]:
         ax.set_ylabel("share who choose the first")
     quick, ideal, ranks = axes.flat[7:]
@@ -72,14 +71,14 @@ def main() -> None:
     )
     ends = [0.4 + 2.0 * decision(D, torch.full_like(D, level)) for level in (0.1, 0.9)]
     quick.fill_between(D, *ends, color=COLOURS[0], alpha=0.2, linewidth=0, label="8 in 10 answers")
-    quick.set(title="response time", xlabel="difference of worth, utils", ylabel="seconds", ylim=(0, None))
-    quick.legend(frameon=False, fontsize=8, loc="lower center")
+    quick.set(title="response time", xlabel="difference of worth, utils", ylabel="seconds", ylim=(0, 6.8))
+    quick.legend(frameon=False, fontsize=8, loc="upper left")
 
     for point, colour in zip((-1.5, 1.5), COLOURS):
         worth = IdealPeople(((point,),), (1.0,), (0.5,)).draw(1, 0).utility(OPTIONS)[0, :161]
         ideal.plot(D, worth - worth.max(), color=colour, label=f"just right: {point:g}")
-    ideal.set(title="ideal points", xlabel="the factor", ylabel="worth, utils", ylim=(-8, 2.5))
-    ideal.legend(frameon=False, fontsize=8, loc="upper center")
+    ideal.set(title="ideal points", xlabel="the factor", ylabel="worth, utils", ylim=(-8, 3.5))
+    ideal.legend(frameon=False, fontsize=8, loc="upper left")
 
     other = torch.randn(PEOPLE, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for margin, colour in zip((0.2, 1.0, 2.0), COLOURS):
@@ -92,8 +91,10 @@ def main() -> None:
             slate = torch.stack([torch.arange(PEOPLE), torch.full((PEOPLE,), PEOPLE)], 1)
             lines.append(people.share(shown, slate, torch.arange(PEOPLE))[:, 0].mean())
         ranks.plot(D[::4], torch.stack(lines), color=colour, label=f"margin {margin:g}")
-    ranks.set(title="ranks: the first factor", xlabel="difference of the first factor", ylim=(-0.03, 1.03))
-    ranks.legend(frameon=False, fontsize=8, loc="lower right")
+    ranks.set(
+        title="ranks: the first factor", xlabel="difference of the first factor", ylim=ROOM, yticks=SHARES
+    )
+    ranks.legend(frameon=False, fontsize=8, loc="upper left")
     figure.tight_layout()
     figure.savefig(Path(__file__).with_suffix(".png"), dpi=110)
 

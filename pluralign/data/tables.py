@@ -225,12 +225,10 @@ def _refuse_ragged(path: Path, wide: int) -> None:
         before = 0
         for record in lines:
             if len(record) not in (0, wide):
-                open_quote = any("\n" in field for field in record)
-                hint = (
-                    "close the quotation mark that is left open"
-                    if open_quote
-                    else "quote a text that has a comma"
-                )
+                if any("\n" in field for field in record):
+                    hint = "close the quotation mark that is left open"
+                else:
+                    hint = "add what is missing" if len(record) < wide else "quote a text that has a comma"
                 raise DataError(
                     f"{path.name}, row {before + 1} (the header is row 1): {wide} fields are expected, as in the "
                     f"header, got {len(record)}; {hint}, or correct the row."

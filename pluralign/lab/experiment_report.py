@@ -292,7 +292,9 @@ def _frontier(told: dict[str, Any]) -> Any:
     for policy, words in shown_policies(told).items():
         ax.scatter(*at(gain[policy]), 90, marker=_style(policy)[1], color="#0b6e4f", label=words, zorder=4)
     ax.scatter([1], [1], 60, marker="+", color=INK)
-    ax.annotate("all have their best", (1, 1), ha="right", va="bottom", fontsize=8, color=INK)
+    ax.annotate(
+        "all have their best", (1, 1), (-9, 4), textcoords="offset points", ha="right", fontsize=8, color=INK
+    )
     ax.set_xlabel("mean over people")
     ax.set_ylabel("the worst-off tenth")
     ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))

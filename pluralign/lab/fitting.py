@@ -389,7 +389,10 @@ def _same_features(facts: Mapping[str, Any], data: Comparisons) -> None:
     width, got = facts.get("width", len(wanted)), data.options.rows.shape[-1]
     lost = [name for name in wanted if name not in given] if given else []
     if width != got or lost:
-        first = f"; the first that is missing is {lost[0]!r}" if lost else ""
+        more = [name for name in given if name not in wanted] if wanted else []
+        first = (
+            f"; the first that is missing is {lost[0]!r}" if lost else f"; {more[0]!r} is new" if more else ""
+        )
         raise ValueError(
             f"the options must have the {width} features of the training answers, got {got}{first}; give the same "
             "columns in the same order."

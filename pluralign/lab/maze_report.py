@@ -257,7 +257,7 @@ def _returns(told: dict[str, Any]) -> Any:
             above = max(high, 0.02)
             if best - 0.08 < above <= best:  # not through the line
                 above = best
-            ax.annotate(f"{value:.2f}", (x, above), ha="center", va="bottom", fontsize=8.5, color=INK)
+            ax.annotate(f"{value:z.2f}", (x, above), ha="center", va="bottom", fontsize=8.5, color=INK)
     ax.axhline(best, color=INK, linestyle="--", linewidth=1)
     ax.axhline(0, color=INK, linewidth=0.8)
     ax.set_xticks(range(len(SHOWN)), SHOWN)

@@ -30,6 +30,10 @@ _NAMES = ("name", "group", "seed", "step", "value", "standard_error")
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all: under a temporary name, then renamed."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"{path.parent} does not exist; make it first, or name another place than {path}."
+        )
     half = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         half.write_text(text, "utf-8")

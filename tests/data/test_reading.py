@@ -273,7 +273,11 @@ WRONG = {
     "header only": ({"comparisons": HEAD}, r"comparisons.csv should have at least one record"),
     "ragged row": (
         {"comparisons": HEAD + "a,v0,v1\n"},
-        r"comparisons.csv, row 2 \(the header is row 1\): 4 fields are expected, as in the header, got 3; quote",
+        r"comparisons.csv, row 2 \(the header is row 1\): 4 fields are expected, as in the header, got 3; add what is missing",
+    ),
+    "a comma in a name": (
+        {"comparisons": HEAD + "a,v0,v1,1\nSmith, Ann,v0,v1,1\n"},
+        r"comparisons.csv, row 3 .*: 4 fields are expected, .*got 5; quote a text that has a comma",
     ),
     "a quotation mark left open": (
         {"comparisons": HEAD + 'a,v0,v1,1\n"a,v0,v1,1\na,v0,v1,0\n'},

@@ -35,6 +35,11 @@ def test_a_stage_is_done_once(tmp_path):
     assert "torch" in (run.folder / "versions.txt").read_text()
 
 
+def test_a_file_in_no_folder_is_refused_by_the_name_that_was_given(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no does not exist; make it first, .* than .*no/where.csv"):
+        write_text(tmp_path / "no" / "where.csv", "x")
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, ValueError, OSError(errno.ENOSPC, "full")])
 def test_a_stop_loses_the_running_stage_only(tmp_path, stop):
     calls = []
