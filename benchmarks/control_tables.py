@@ -85,7 +85,7 @@ def picture() -> None:
             ax.hlines(at, [x["low"] for x in found], [x["high"] for x in found], color=colour, linewidth=1.4)
             ax.plot([x["value"] for x in found], at, "o", color=colour, markersize=4, label=label)
         ax.axvline(BARS[what], color=INK, linewidth=0.8, linestyle=":")
-        ax.set_xlim(-2.0, 1.3)
+        ax.set_xlim(-2.4, 1.3)
         ax.set_xlabel(f"regret, {words}", fontsize=9)
     ratio = [x["maxmin, worst camp"] for x in told.values()]
     axes[2].hlines(place, [x["low"] for x in ratio], [x["high"] for x in ratio], color=GREEN, linewidth=1.4)
