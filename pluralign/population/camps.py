@@ -11,7 +11,7 @@ from torch import Tensor
 from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
-from pluralign.population.held_out import Choice, check_ridge, choose, some
+from pluralign.population.held_out import ENOUGH, Choice, check_ridge, choose, some
 from pluralign.population.newton import crowd, modes, solve
 from pluralign.population.pooled import common_taste, need_answers
 from pluralign.population.prior import Atoms
@@ -26,6 +26,7 @@ from pluralign.utility.linear import LinearWorth
 SIZES = (1, 2, 3, 4, 6, 8)
 RIDGES = (0.01, 0.1, 1.0, 5.0, 20.0)
 FINER = (0.001, 0.0001)  # tried where the smallest of these is best
+MANY = 400_000  # answers by which these are chosen: how sure one may be grows with their number
 CAUTION = 1.5  # standard errors by which more camps must be better than fewer
 MIDDLE = 5.0  # the ridge under which the number of camps is chosen
 
@@ -111,14 +112,15 @@ class Camps:
             self.utility, MLP | Judged
         ):  # who have a prior of their own
 
-            def best(ridges: tuple[float, ...]) -> tuple[float, Choice]:
+            def best(ridges: tuple[float, ...], most: int) -> tuple[float, Choice]:
                 fit = partial(draft._fit, streams=streams.below(groups), groups=groups)
-                return choose({r: partial(fit, ridge=r) for r in ridges}, data, streams.below("ridge"), held)
+                fits = {r: partial(fit, ridge=r) for r in ridges}
+                return choose(fits, data, streams.below("ridge"), held, most=most)
 
-            ridge, choice = best(RIDGES)
+            ridge, choice = best(RIDGES, ENOUGH)
             notes["ridge_table"] = choice.table
             if ridge == RIDGES[0]:
-                ridge, choice = best((ridge, *FINER))
+                ridge, choice = best((ridge, *FINER), MANY)
                 notes["finer_table"] = choice.table
         found = self._fit(data, streams.below(groups), groups, ridge)
         return replace(found, diagnostics={**found.diagnostics, **notes})
