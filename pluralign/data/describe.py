@@ -187,6 +187,11 @@ def _warnings(found: Description, data: Comparisons) -> list[str]:
     if found.shared == 0 and found.raters > 1:
         notes.append("no question was answered by two raters: agreement cannot be counted, only modelled.")
     # Beyond three in ten by two standard deviations: one of two is chance.
+    if found.repeats >= 20 and found.repeats > 0.45 * found.answers and not found.contradictions:
+        notes.append(
+            f"{found.repeats:,} of {found.answers:,} answers repeat one of the same rater, and none otherwise: if the file was put "
+            "together twice, leave out one half, or everything will seem surer than it is."
+        )
     if found.contradictions > 0.3 * found.repeats + 2 * (0.21 * found.repeats) ** 0.5:
         notes.append(
             f"raters contradict themselves on {found.contradictions} of {found.repeats} repeated questions: the labels "

@@ -70,3 +70,15 @@ def test_a_place_that_gives_the_answer_away():
         torch.ones(60),
     )
     assert any("first option always wins" in note for note in describe(data).warnings)
+
+
+def test_a_file_put_together_twice_is_asked_about():
+    first = torch.arange(15)
+    store = Items(torch.arange(16.0)[:, None])
+    once = Comparisons.pairs(store, first, first + 1, torch.zeros(15).long(), (first % 2).float())
+    twice = once.take(torch.arange(15).repeat(2))
+    assert not [note for note in describe(once).warnings if "twice" in note]
+    assert not [note for note in describe(once.take(torch.arange(20) % 15)).warnings if "twice" in note]
+    thrice = once.take(torch.arange(15).repeat(3))
+    assert "30 of 45 answers" in [note for note in describe(thrice).warnings if "twice" in note][0]
+    assert not [note for note in describe(twice).warnings if "twice" in note]  # fifteen may be chance
