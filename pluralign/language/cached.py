@@ -83,7 +83,7 @@ def gradient(
     States may be bfloat16: products read them as they are and add up in float32.
     """
     score = torch.nn.functional.linear(states, directions.to(states)).float()
-    worth = torch.sparse.sampled_addmm(pairs.own, tastes, score.T, beta=0.0).values()
+    worth = _worths(pairs.own, tastes, score)
     eta = worth[0::2] - worth[1::2]
     loss = (torch.nn.functional.softplus(eta).sum() - pairs.share @ eta) / len(eta)
     slope = (torch.sigmoid(eta) - pairs.share) / len(eta)
@@ -94,6 +94,15 @@ def gradient(
         own.crow_indices(), own.col_indices(), torch.stack([slope, -slope], 1).view(-1), len(score)
     )
     return loss, (back.T.to(states) @ states).float(), by_rater @ score
+
+
+def _worths(own: Tensor, tastes: Float[Tensor, "R Q"], score: Float[Tensor, "N Q"]) -> Float[Tensor, " M2"]:
+    """The worth of each text of each answer to who gave it."""
+    if own.values().numel() <= own.numel():
+        return torch.sparse.sampled_addmm(own, tastes, score.T, beta=0.0).values()
+    # More places than raters times texts, which the product refuses: then the whole table is the smaller thing.
+    rater = torch.arange(len(tastes), device=score.device).repeat_interleave(own.crow_indices().diff())
+    return (tastes @ score.T)[rater, own.col_indices().long()]
 
 
 @dataclass(frozen=True)

@@ -142,4 +142,5 @@ class Gauge:
 
     def direction(self, z: Float[Tensor, "*b Z"]) -> Float[Tensor, "*b Z"]:
         """Standardised weights of length one."""
-        return (z.double() @ self.root) / self.spread(z)[..., None]
+        size = self.spread(z)
+        return (z.double() @ self.root) / size[..., None]

@@ -25,8 +25,9 @@ def planted(raters=60, each=60, texts=300, width=12, seed=0):
     )
 
 
-def test_gradients_are_those_of_autograd():
-    data = planted(raters=7, each=9, texts=20)
+@pytest.mark.parametrize("each", [9, 90])  # 90: more places than raters times texts
+def test_gradients_are_those_of_autograd(each):
+    data = planted(raters=7, each=each, texts=20)
     noise = torch.Generator().manual_seed(1)
     v = torch.randn(4, 12, generator=noise).requires_grad_()
     z = torch.randn(7, 4, generator=noise).requires_grad_()

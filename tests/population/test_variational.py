@@ -273,7 +273,7 @@ def test_recipes_are_settings():
     ("wrong", "said"),
     [
         ({"width": 0}, "`width` must be at least 1"),
-        ({"kl": -1.0}, "`kl` must not"),
+        ({"kl": -1.0}, "`kl` must be a finite number of 0 or more"),
         ({"prior": "x"}, "`prior` must"),
     ],
 )
