@@ -29,16 +29,15 @@ class Pairs:
 
     Attributes:
         own: (R, N) a place for each text of each answer, first and second in turn.
-        start, rater, answer, sign: of an (N, R) matrix with the same places by text: where each text's begin, (2M,) whose
-            answer it is, which one, and +1 for the first text, -1 for the second.
+        start, rater, place: of an (N, R) matrix with the same places by text: where each text's begin, (2M,) whose answer
+            it is, and which place of `own`.
         share: (M,) of the first.
     """
 
     own: Tensor
     start: Int[Tensor, " N1"]
     rater: Int[Tensor, " M2"]
-    answer: Int[Tensor, " M2"]
-    sign: Float[Tensor, " M2"]
+    place: Int[Tensor, " M2"]
     share: Float[Tensor, " M"]
 
     @staticmethod
@@ -60,8 +59,7 @@ class Pairs:
         mine = torch.zeros(data.raters + 1, dtype=torch.int32)
         mine[1:] = 2 * data.counts.cumsum(0)
         own = _sparse(mine.to(device), text.to(device), torch.zeros(len(text), device=device), len(start) - 1)
-        answer = (by_text // 2).int()
-        told = (start, rater[answer], answer, 1.0 - 2.0 * (by_text % 2), data.label[order, 0].float())
+        told = (start, rater[by_text // 2], by_text.int(), data.label[order, 0].float())
         return Pairs(own, *(one.to(device) for one in told))
 
 
@@ -87,12 +85,9 @@ def gradient(
     eta = worth[0::2] - worth[1::2]
     loss = (torch.nn.functional.softplus(eta).sum() - pairs.share @ eta) / len(eta)
     slope = (torch.sigmoid(eta) - pairs.share) / len(eta)
-    by_text = _sparse(pairs.start, pairs.rater, slope.index_select(0, pairs.answer) * pairs.sign, len(tastes))
-    back = by_text @ tastes
-    own = pairs.own
-    by_rater = _sparse(
-        own.crow_indices(), own.col_indices(), torch.stack([slope, -slope], 1).view(-1), len(score)
-    )
+    both = torch.stack([slope, -slope], 1).view(-1)
+    back = _sparse(pairs.start, pairs.rater, both.index_select(0, pairs.place), len(tastes)) @ tastes
+    by_rater = _sparse(pairs.own.crow_indices(), pairs.own.col_indices(), both, len(score))
     return loss, (back.T.to(states) @ states).float(), by_rater @ score
 
 
