@@ -50,12 +50,8 @@ def _difference(raters: Any, answers: Any, metric: str, gain: Estimate) -> dict[
     }
 
 
-OPAQUE = (
-    "stacked",
-    "ensemble",
-    "variational",
-    "in_context",
-)  # combinations and networks: tastes have no names
+# Combinations and networks: their tastes have no names.
+OPAQUE = ("stacked", "ensemble", "variational", "in_context")
 
 
 @dataclass(frozen=True)
@@ -79,13 +75,10 @@ def choose_member(results: dict[str, Result], simple: str = "pooled") -> Chosen:
     A combination of members or a network, whose tastes have no names, is likewise chosen only if it beats the best of the
     others by a standard error. A member that fell back on a simpler one is that one, and is not chosen.
     """
-    rows = []
-    base = results[simple].held
-    for name, result in results.items():
-        both = result.held.merge(base, on="rater_id", suffixes=("", "_pooled"))
-        gap = (both.log_loss_pooled - both.log_loss).to_numpy()
-        error = float(gap.std(ddof=1) / len(gap) ** 0.5) if len(gap) > 1 else float("inf")
-        rows.append((name, float(result.held.log_loss.mean()), float(gap.mean()), error))
+    rows = [
+        (name, float(result.held.log_loss.mean()), *_gain(result, results[simple]))
+        for name, result in results.items()
+    ]
     table = pd.DataFrame(rows, columns=["population", "log_loss", "gain", "error"])
     table = table.sort_values("log_loss", kind="stable", ignore_index=True)
     fell = [name for name, result in results.items() if result.facts.get("fallback")]
@@ -95,15 +88,15 @@ def choose_member(results: dict[str, Result], simple: str = "pooled") -> Chosen:
     best = str(others.population.iloc[0])
     plain = [str(name) for name in others.population if name not in OPAQUE]
     if best in OPAQUE and plain:
-        best = _earned(results, best, plain[0])
+        gain, error = _gain(results[best], results[plain[0]])
+        best = best if gain > error else plain[0]
     top = others[others.population == best].iloc[0]
     better = top.gain > top.error and top.gain > 0
     return Chosen(best if better else simple, table, best)
 
 
-def _earned(results: dict[str, Result], opaque: str, plain: str) -> str:
-    """`opaque` where it predicts held-out answers better than `plain` by more than a standard error."""
-    both = results[opaque].held.merge(results[plain].held, on="rater_id", suffixes=("", "_plain"))
-    gap = (both.log_loss_plain - both.log_loss).to_numpy()
-    error = float(gap.std(ddof=1) / len(gap) ** 0.5) if len(gap) > 1 else float("inf")
-    return opaque if gap.mean() > error else plain
+def _gain(one: Result, other: Result) -> tuple[float, float]:
+    """How much less `one` loses on held-out answers than `other`, mean over raters, and the standard error."""
+    both = one.held.merge(other.held, on="rater_id", suffixes=("", "_other"))
+    gap = (both.log_loss_other - both.log_loss).to_numpy()
+    return float(gap.mean()), float(gap.std(ddof=1) / len(gap) ** 0.5) if len(gap) > 1 else float("inf")

@@ -87,12 +87,13 @@ class WithCovariates:
                 {**notes, "use": False, "covariates": "left out, they tell nothing of strangers"},
             )
         shift = found.shift[-1]
-        by_fold = torch.stack([added(data, first, one) for one in found.shift])  # (FOLDS + 1, M, K)
-        fold = found.fold_of(data)[data.rater]
-        unseen = by_fold[fold, torch.arange(len(data))]
+        rows = first.basis(data.options)
+        by_fold = torch.stack([added(data, rows, one) for one in found.shift])  # (FOLDS + 1, M, K)
+        unseen = by_fold[found.fold_of(data)[data.rater], torch.arange(len(data))]
         if held is not None:
-            held = widened(held, first, added(held, first, shift))
-        belief = self.population.fit(widened(data, first, unseen), seed, held=held)
+            asked = first.basis(held.options)
+            held = widened(held, asked, added(held, asked, shift))
+        belief = self.population.fit(widened(data, rows, unseen), seed, held=held)
         notes |= {
             "use": True,
             "covariate_ridge": found.ridge,

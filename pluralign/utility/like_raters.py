@@ -51,24 +51,23 @@ class LikeRaters:
         Raises:
             ValueError: the raters have no covariates, or another number of them.
         """
-        plain, basis = laid_out(widened(data, self.first, added(data, self.first, self.shift)), self.inner)
+        rows = self.first.basis(data.options)
+        plain, basis = laid_out(widened(data, rows, added(data, rows, self.shift)), self.inner)
         return basis[plain.slate.clamp_min(0)]
 
 
-def added(data: Comparisons, first: LinearWorth, shift: Float[Tensor, "C Q"]) -> Float[Tensor, "M K"]:
-    """What the rater's covariates add to the worth of each place of each slate, in utils."""
+def added(data: Comparisons, rows: Float[Tensor, "N Q"], shift: Float[Tensor, "C Q"]) -> Float[Tensor, "M K"]:
+    """What the rater's covariates add to the worth of each place of each slate, in utils; `rows` are the options' columns."""
     told = covariates_of(data, len(shift))
-    return ((first.basis(data.options) @ shift.T)[data.slate.clamp_min(0)] * told[:, None]).sum(-1)
+    return ((rows @ shift.T)[data.slate.clamp_min(0)] * told[:, None]).sum(-1)
 
 
-def widened(data: Comparisons, first: LinearWorth, extra: Float[Tensor, "M K"]) -> Comparisons:
+def widened(data: Comparisons, rows: Float[Tensor, "N Q"], extra: Float[Tensor, "M K"]) -> Comparisons:
     """The same answers over options of Q + 1 features, every place of every slate an option of its own."""
-    rows = first.basis(data.options)[data.slate.clamp_min(0)]
-    place = (
-        torch.arange(data.slate.numel()).reshape(data.slate.shape).masked_fill(data.slate == ABSENT, ABSENT)
-    )
-    options = Items(torch.cat([rows, extra[..., None]], -1).flatten(0, 1))
-    return dataclasses.replace(data, options=options, slate=place, covariates=None)
+    place = torch.arange(data.slate.numel()).reshape(data.slate.shape)
+    place = place.masked_fill(data.slate == ABSENT, ABSENT)
+    shown = torch.cat([rows[data.slate.clamp_min(0)], extra[..., None]], -1)
+    return dataclasses.replace(data, options=Items(shown.flatten(0, 1)), slate=place, covariates=None)
 
 
 def covariates_of(data: Comparisons, count: int) -> Float[Tensor, "M C"]:

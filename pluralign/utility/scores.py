@@ -62,10 +62,8 @@ def slate_worths(
 
 def _scored(worth: Nonlinear, data: Comparisons, z: Tensor, shared: bool) -> Float[Tensor, "S M K"]:
     """A network scores an option once per taste: for all raters at once, or for every rater who met it."""
-    options: Any = data.options
-    options = dataclasses.replace(
-        options, ids=None
-    )  # names are unique, and one option is scored for many raters
+    # Names are unique, and one option is scored for many raters.
+    options: Any = dataclasses.replace(data.options, ids=None)  # type: ignore[type-var]
     count = max(1, len(data.options))
     rater = torch.zeros_like(data.rater) if shared else data.rater
     met, back = torch.unique(rater[:, None] * count + data.slate.clamp_min(0), return_inverse=True)
