@@ -88,17 +88,23 @@ def tuned_by_trl(
     )
     while size % parts or (size // parts * longest > settings.at_once and parts < size):
         parts += 1
+    body = writer.model.get_base_model() if hasattr(writer.model, "get_base_model") else writer.model
+    name = body.config._name_or_path
     adam = torch.optim.AdamW(weights, lr=loop.rate, betas=(loop.momentum, 0.999), weight_decay=0.0)
     pace = torch.optim.lr_scheduler.LambdaLR(adam, lambda k: 1 - 0.9 * (k // settings.epochs) / loop.updates)
     with quiet_globals(), tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that giving answers from outside is an experiment of TRL's
+        if body is writer.model and settings.scale:
+            # TRL reads the reference from where the model says that it came from; adapters it switches off instead.
+            reference.model.save_pretrained(folder)
+            body.config._name_or_path = folder
         trainer = trl.GRPOTrainer(
             model=writer.model,
             reward_funcs=lambda worth, **_: worth,
             args=trl.GRPOConfig(
                 output_dir=folder, max_steps=loop.updates * settings.epochs, per_device_train_batch_size=size // parts,
                 gradient_accumulation_steps=parts, num_generations=settings.answers, num_iterations=settings.epochs,
-                max_completion_length=writer.most, epsilon=settings.clip, beta=0.0, loss_type="dapo", scale_rewards="group",
+                max_completion_length=writer.most, epsilon=settings.clip, beta=settings.scale, loss_type="dapo", scale_rewards="group",
                 max_grad_norm=loop.clip, bf16=False, gradient_checkpointing=False, disable_dropout=True, seed=seed % 2**32,
                 use_cpu=next(writer.model.parameters()).device.type == "cpu", save_strategy="no", logging_strategy="no",
                 report_to=[], disable_tqdm=True,
@@ -109,10 +115,10 @@ def tuned_by_trl(
             optimizers=(adam, pace),
             rollout_func=rollout,
         )  # fmt: skip
-        # Told from outside, as TRL would read the reference from a disk.
-        trainer.beta, trainer.ref_model = settings.scale, reference.model
         trainer.remove_callback(transformers.PrinterCallback)
         trainer.train()
+    vars(body).pop("forward", None)  # TRL puts one in its place
+    body.config._name_or_path = name
     writer.model.eval()
     if late < loop.updates:
         with torch.no_grad():
