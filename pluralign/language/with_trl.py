@@ -51,7 +51,7 @@ def tuned_by_trl(
     trl, transformers, datasets = need("trl", "trl"), need("transformers"), need("datasets", "trl")
     if Processes.here().count > 1:
         raise ValueError("TRL takes the steps of one process here; leave --trainer trl out to share them.")
-    weights, rows = moving(writer), []
+    weights, rows = moving(writer), list[Row]()
     mean = [torch.zeros_like(value) for value in weights]
     late = loop.updates - round(loop.average * loop.updates)
 
