@@ -44,21 +44,22 @@ def strangers(name: str, member: str, seed: int) -> dict[str, Any]:
 
 
 def planted(seeds: int = 5) -> dict[str, Any]:
-    """Both populations, `seeds` seeds each; intervals over seeds and the strangers of each."""
-    import pandas as pd
-    from populations.planted import _interval
+    """Both populations, `seeds` seeds each; Student's 95 % intervals over seeds."""
+    import torch
+
+    from pluralign.metrics.estimate import Estimate
 
     rows = []
     for name, (member, bar, official) in BARS.items():
         runs = [strangers(name, member, seed) for seed in range(seeds)]
         every = [statistics.fmean(run["accuracy"]) for run in runs]
-        low, high = _interval([pd.Series(run["accuracy"]) for run in runs])
+        mean = Estimate.mean(torch.tensor(every))
         rows.append(
             {
                 "population": name,
                 "head": member,
                 "answers": ANSWERS,
-                "accuracy": [statistics.fmean(every), low, high],
+                "accuracy": [mean.value, mean.low, mean.high],
                 "by_seed": every,
                 "strangers": sum(len(run["accuracy"]) for run in runs),
                 "bayes": statistics.fmean(run["bayes"] for run in runs),
