@@ -83,10 +83,10 @@ def screen(folder: str | Path) -> str:
         cells = []
         for camp in range(2):
             value, low, high = interval(told, what, camp)
-            cells.append(f"{value:.2f} [{low:.2f}, {high:.2f}]")
+            cells.append(f"{value:z.2f} [{low:z.2f}, {high:z.2f}]")
         lines.append(f"{what:24}{cells[0]:>26}{cells[1]:>26}")
     lines.append(
-        f"{'best possible worst camp':24}{told['twin']['value']:>26.3f}{'(exact, tabular twin)':>26}"
+        f"{'best possible worst camp':24}{told['twin']['value']:>z26.3f}{'(exact, tabular twin)':>26}"
     )
     lines += ["", f"{'':24}{'seen, accuracy':>16}{'log loss':>10}   never seen, after 0, 1, 5, 20 answers"]
     at = [first["known"].index(k) for k in (0, 1, 5, 20)]
@@ -96,7 +96,7 @@ def screen(folder: str | Path) -> str:
         curve = "  ".join(f"{mean(lambda m, k=k: m['curve'][k][0]):.3f}" for k in at)
         star = "* " if name in mark else "  "
         lines.append(
-            f"{star + words:24}{mean(lambda m: m['accuracy'][0]):>16.3f}{mean(lambda m: m['log loss'][0]):>10.3f}   {curve}"
+            f"{star + words:24}{mean(lambda m: m['accuracy'][0]):>z16.3f}{mean(lambda m: m['log loss'][0]):>z10.3f}   {curve}"
         )
     truth = float(np.mean([b["truth"] for b in told["beliefs"]]))
     ari = float(np.mean([b["members"]["camps"]["ari"] for b in told["beliefs"]]))
@@ -105,9 +105,9 @@ def screen(folder: str | Path) -> str:
         np.mean([j["serving"]["information"]["curve"][serving["known"].index(5)][0] for j in told["judged"]])
     )
     lines += [
-        f"  {'knowing all tastes':22}{truth:>16.3f}",
+        f"  {'knowing all tastes':22}{truth:>z16.3f}",
         "",
-        f"camps found: adjusted Rand index {ari:.2f}    a person never seen, after 5 well-chosen questions: {served:.2f}",
+        f"camps found: adjusted Rand index {ari:z.2f}    a person never seen, after 5 well-chosen questions: {served:z.2f}",
         "* chosen by held-out likelihood",
         f"report: {Path(folder) / 'report.html'}",
         "",
@@ -129,12 +129,12 @@ def write_report(folder: str | Path, paper: Path | None = None) -> Path:
     )
     seeds = len(told["seeds"])
     report.verdict(
-        f"The average leaves the minority {pooled[0]:.2f}; one policy per taste gives both camps at least {min(mine):.2f}.",
+        f"The average leaves the minority {pooled[0]:z.2f}; one policy per taste gives both camps at least {min(mine):z.2f}.",
         [
-            f"A policy for the pooled reward pays the blue camp {pooled[0]:.2f} of what its own best policy would "
-            f"(0 is random). The MaxMin lottery pays the worse-off camp {worst:.2f}; "
+            f"A policy for the pooled reward pays the blue camp {pooled[0]:z.2f} of what its own best policy would "
+            f"(0 is random). The MaxMin lottery pays the worse-off camp {worst:z.2f}; "
             f"{told['twin']['value']:.3f} is the most that any policy could, by exact linear programming on the "
-            f"maze's tabular twin. A policy told whom it serves pays {mine[0]:.2f} and {mine[1]:.2f}.",
+            f"maze's tabular twin. A policy told whom it serves pays {mine[0]:z.2f} and {mine[1]:z.2f}.",
             f"Of the populations, {NAMES[first['chosen']]} predicts held-out answers best and is what policies were made from.",
         ],
         _cautions(told),
@@ -366,7 +366,7 @@ def _population_table(told: dict[str, Any]) -> str:
         for metric in ("accuracy", "log loss", "calibration"):
             value, low, high = member[metric]
             cells.append(cell(f"{value:z.3f}", small=f"{max(low, 0):z.3f} to {high:z.3f}", sort=value))
-        cells += [f"{told['beliefs'][0]['held_out'][name]:.3f}", f"{member['seconds']:.2f}"]
+        cells += [f"{told['beliefs'][0]['held_out'][name]:z.3f}", f"{member['seconds']:z.2f}"]
         rows.append(cells)
     strong = [list(NAMES).index(told["beliefs"][0]["chosen"])]
     return table(
