@@ -356,7 +356,10 @@ def _heard(told: dict[str, Any]) -> list[str]:
         rows.append([f"true camp {camp}", f"{at.mean():.0%}", *(f"{x:+z.2f}" for x in taste)])
     for g, taste in enumerate(voices):
         rows.append([f"voice {g}", f"{share[g]:.0%}", *(f"{x:+z.2f}" for x in taste)])
-    loss = {name: told["belief"][0][name]["log loss"][0] for name in ("pooled", "model", "truth")}
+    loss = {
+        name: "{:z.3f} ({:z.3f} to {:z.3f})".format(*told["belief"][0][name]["log loss"])
+        for name in ("pooled", "model", "truth")
+    }
     return [
         table(
             ["who", "people", *names],
@@ -364,8 +367,8 @@ def _heard(told: dict[str, Any]) -> list[str]:
             strong=range(len(camps(told))),
             caption="Utils for a typical difference between two segments in each factor. Voices were found from answers alone.",
         ),
-        f"Log loss of answers not fitted: {loss['pooled']:z.3f} with one taste for all, {loss['model']:z.3f} with "
-        f"{told['config']['model']}, {loss['truth']:z.3f} for whoever knows all tastes.",
+        f"Log loss of answers not fitted, in nats, with 95 % intervals over people: {loss['pooled']} with one taste for all, "
+        f"{loss['model']} with {told['config']['model']}, {loss['truth']} for whoever knows all tastes. First seed.",
     ]
 
 

@@ -154,8 +154,8 @@ def write_report(folder: str | Path, paper: Path | None = None) -> Path:
             "One bar per person, from their answers alone: the share of red is the probability of the camp that most "
             "red people are in. The strip below the bars is the truth, which no model saw.",
         ),
-        f"Adjusted Rand index {first['members']['camps']['ari']:.2f}, matched accuracy "
-        f"{first['members']['camps']['matched']:.2f} (first seed).",
+        f"{first['members']['camps']['matched']:.0%} of people were put where they belong (first seed); adjusted Rand "
+        f"index {first['members']['camps']['ari']:z.2f}, which is 1 when all were and 0 by chance.",
     )
     report.section(
         "People never seen",
@@ -169,7 +169,8 @@ def write_report(folder: str | Path, paper: Path | None = None) -> Path:
     report.section(
         "Are probabilities what they say?",
         figure(
-            _calibration(told), "Predicted against observed share of the first option, in bins of equal size."
+            _calibration(told),
+            "Predicted chance of the likelier option against the share that chose it, in bins of equal size.",
         ),
         _population_table(told),
     )
@@ -191,11 +192,14 @@ def _cautions(told: dict[str, Any]) -> list[str]:
     return out
 
 
+def _over(seeds: int) -> str:
+    return "over seeds" if seeds >= 3 else "over episodes and people"
+
+
 def _caption(seeds: int) -> str:
-    over = "over seeds" if seeds >= 3 else "over episodes and people"
     return (
         "True returns, 0 for random actions, 1 for the camp's own best policy; 95 % intervals "
-        f"{over}. The dashed line is the best possible return of the worse-off camp, exact on the tabular twin."
+        f"{_over(seeds)}. The dashed line is the best possible return of the worse-off camp, exact on the tabular twin."
     )
 
 
@@ -322,7 +326,7 @@ def _newcomers(told: dict[str, Any]) -> Any:
 
 
 def _calibration(told: dict[str, Any]) -> Any:
-    drawing, axes = canvas(10.5, 2.9, columns=4, sharey=True)
+    drawing, axes = canvas(10.5, 3.4, columns=4, sharey=True)
     for ax, (name, words), colour in zip(axes, NAMES.items(), COLOURS):
         ax.plot([0, 1], [0, 1], color=GREY, linewidth=1)
         for belief in told["beliefs"]:
@@ -353,9 +357,10 @@ def _return_table(told: dict[str, Any]) -> str:
         for camp in range(2):
             value, low, high = interval(told, what, camp)
             cells.append(cell(f"{value:z.3f}", small=f"{low:z.3f} to {high:z.3f}", sort=value))
-        cells.append(f"{min(interval(told, what, camp)[0] for camp in range(2)):.3f}")
+        cells.append(f"{min(interval(told, what, camp)[0] for camp in range(2)):z.3f}")
         rows.append(cells)
-    return table(["policy", "red camp", "blue camp", "worse-off camp"], rows, strong=(2, 3))
+    caption = f"Normalised returns, with 95 % intervals {_over(len(told['seeds']))}."
+    return table(["policy", "red camp", "blue camp", "worse-off camp"], rows, strong=(2, 3), caption=caption)
 
 
 def _population_table(told: dict[str, Any]) -> str:
@@ -380,7 +385,7 @@ def _population_table(told: dict[str, Any]) -> str:
         ],
         rows,
         strong=strong,
-        caption="First seed. The choice is by the log loss on held-out training answers, the column before the last.",
+        caption="First seed; log loss in nats per answer; 95 % intervals over people. The choice is by the log loss on held-out training answers, the column before the last.",
     )
 
 
