@@ -95,7 +95,9 @@ def _check_target(folder: Path, overwrite: bool) -> None:
     if not folder.exists():
         return
     if not overwrite:
-        raise DataError(f"{folder} exists already; name a new folder, or give overwrite=True to replace it.")
+        raise DataError(
+            f"{folder} exists already; name a new folder, or give overwrite=True (--overwrite) to replace it."
+        )
     known = {META, *(f"comparisons{end}" for end in FORMATS), *(f"votes{end}" for end in FORMATS)}
     if not folder.is_dir() or (any(folder.iterdir()) and not any((folder / name).exists() for name in known)):
         raise DataError(f"{folder} is no folder of answers, so it is not replaced; name another folder.")

@@ -28,7 +28,6 @@ from pluralign.policies.learners.episodes import (
     happened,
     named,
     one_thread,
-    quiet_globals,
     random_policy,
     reading,
 )
@@ -37,7 +36,7 @@ from pluralign.policies.learners.network import NetworkPolicy, PersonalNetwork
 from pluralign.policies.learners.straying import Straying
 from pluralign.population.voices import Voices
 from pluralign.rewards.transforms import Gauge
-from pluralign.streams import Seed, Streams
+from pluralign.streams import Seed, Streams, quiet_globals
 from pluralign.utility import Worth
 
 

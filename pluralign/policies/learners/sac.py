@@ -19,7 +19,6 @@ from pluralign.policies.learners.episodes import (
     happened,
     named,
     one_thread,
-    quiet_globals,
     random_policy,
     reading,
 )
@@ -27,7 +26,7 @@ from pluralign.policies.learners.memory import Memory, paid, replay_class, runni
 from pluralign.policies.learners.network import PersonalNetwork
 from pluralign.population.voices import Voices
 from pluralign.rewards.transforms import Gauge
-from pluralign.streams import Seed, Streams
+from pluralign.streams import Seed, Streams, quiet_globals
 from pluralign.utility import Worth
 
 
