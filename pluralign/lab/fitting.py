@@ -432,9 +432,8 @@ def _same_features(facts: Mapping[str, Any], data: Comparisons) -> None:
     lost = [name for name in wanted if name not in given] if given else []
     if width != got or lost:
         more = [name for name in given if name not in wanted] if wanted else []
-        first = (
-            f"; the first that is missing is {lost[0]!r}" if lost else f"; {more[0]!r} is new" if more else ""
-        )
+        first = f"; the first that is missing is {lost[0]!r}" if lost else ""
+        first += f"; {more[0]!r} is new" if more else ""
         raise ValueError(
             f"the options must have the {width} features of the training answers, got {got}{first}; give the same "
             "columns in the same order."
