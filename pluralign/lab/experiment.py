@@ -29,6 +29,7 @@ from pluralign.lab.progress import Bar
 from pluralign.lab.run import Run, Stage, write_text
 from pluralign.lab.serving import EACH, Taught, episodes_lost, factor_returns, regret, served
 from pluralign.lab.shown import Shown, collect, signed
+from pluralign.lab.simulate_world import QUESTIONS
 from pluralign.metrics import Estimate, bootstrap, log_loss, macro, worst_decile
 from pluralign.metrics.social import middle
 from pluralign.policies import Lottery, Personalised, Policy, Single, load_policy
@@ -65,6 +66,7 @@ class Experiment:
         groups: camps that the model is to find, where it has such a setting; its own choice by default.
         welfare: what the lottery that serves all people is best at; one that `pluralign list welfare` shows.
         people: raters. asked: pairs of segments that each of them compares.
+        questions: which pairs: "designed" to tell most together, or "uniform", "high-contrast" or "low-contrast".
         segments: pieces of trajectory to choose pairs from.
         share: of the people in the first of two camps, for "two-camps"; half by default.
         training: steps of every policy, as a part of what the world usually gets.
@@ -81,6 +83,7 @@ class Experiment:
     welfare: str = "maxmin"
     people: int = 40
     asked: int = 40
+    questions: str = "designed"
     segments: int = 400
     share: float | None = None
     groups: int | None = None
@@ -107,6 +110,8 @@ class Experiment:
             raise ValueError(
                 f'`share` must lie between 0 and 1 and is for "two-camps", got {self.share} for {self.population!r}.'
             )
+        if self.questions not in QUESTIONS:
+            raise ValueError(f"`questions` must be one of {', '.join(QUESTIONS)}, got {self.questions!r}.")
         check_people(self)
         self.explains()
         optimiser(self.welfare)
@@ -228,12 +233,14 @@ def people_by(settings: Experiment, scale: Float[Tensor, " F"], seed: int) -> An
 def answers_of(settings: Experiment, shown: Shown, seed: int) -> tuple[Any, Comparisons, Comparisons]:
     """The people, what they said, and what they say to further questions, for judging."""
     people, streams = people_of(settings, shown, seed), Streams(seed).below("people")
-    each = settings.asked + JUDGED
+    train = QUESTIONS[settings.questions].ask(people, shown.segments, settings.asked, streams)
+    # Judged by random pairs, however the others were chosen, and as the same people later in their lives.
+    each, before = settings.asked + JUDGED, torch.full((len(people),), settings.asked)
     slate, rater = questions(len(shown.segments), each, len(people), streams)
-    said = people.answer(shown.segments, slate, rater, streams)
-    said = dataclasses.replace(said, rater_ids=tuple(f"p{r:03d}" for r in range(len(people))))
-    place = torch.arange(len(rater)) % each
-    return people, said.take(place < settings.asked), said.take(place >= settings.asked)
+    later = torch.arange(len(rater)) % each >= settings.asked
+    test = people.answer(shown.segments, slate[later], rater[later], streams, asked=before)
+    names = tuple(f"p{r:03d}" for r in range(len(people)))
+    return people, *(dataclasses.replace(said, rater_ids=names) for said in (train, test))
 
 
 def wanted(settings: Experiment, people: Any) -> Float[Tensor, "R F"]:

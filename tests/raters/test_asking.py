@@ -1,12 +1,15 @@
 """Designs of a study: who is asked what, by one verb."""
 
+import itertools
+
 import pytest
 import torch
 
 import pluralign
 from pluralign.data.options import Items
 from pluralign.elicitation import Active
-from pluralign.raters import Asking, CampPeople, Contrast, OnPolicy, Uniform, long_tailed, questions
+from pluralign.raters import Asking, CampPeople, Contrast, Designed, OnPolicy, Uniform, long_tailed, questions
+from pluralign.raters.designed import most_telling
 
 PEOPLE = CampPeople(((2.0, 0.0, 0.0), (0.0, 2.0, 0.0)), (0.5, 0.5)).draw(60, 0)
 
@@ -30,7 +33,7 @@ def test_uniform_is_the_questions_as_ever(options):
 
 
 @pytest.mark.parametrize(
-    "design", [Uniform(), Contrast(), OnPolicy(20), OnPolicy(20, against_all=True)], ids=str
+    "design", [Uniform(), Contrast(), Designed(), OnPolicy(20), OnPolicy(20, against_all=True)], ids=str
 )
 def test_everybody_is_asked_as_often_as_wanted(design, options):
     assert isinstance(design, Asking)
@@ -40,7 +43,7 @@ def test_everybody_is_asked_as_often_as_wanted(design, options):
     assert bool((data.slate[:, 0] != data.slate[:, 1]).all())
     assert torch.equal(data.slate, design.ask(PEOPLE, options, count, 0).slate)
     assert not torch.equal(data.slate, design.ask(PEOPLE, options, count, 1).slate)
-    if isinstance(design, Uniform):  # nobody meets a pair twice
+    if isinstance(design, Uniform | Designed):  # nobody meets a pair twice
         assert len({(r, *sorted(s)) for r, s in zip(data.rater.tolist(), data.slate.tolist())}) == len(data)
 
 
@@ -123,3 +126,67 @@ def test_a_wrong_design_is_explained(act, message, options):
     with pytest.raises(ValueError) as caught:
         act(options)
     assert message in str(caught.value)
+
+
+PLAIN = CampPeople(((2.0, 0.0), (0.0, 2.0)), (0.5, 0.5)).draw(60, 0)
+
+
+def on_axes():
+    """Six options: most differ in the first number, one in the second."""
+    return Items(torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [4.0, 0.0], [2.0, 1.0]]))
+
+
+def test_a_design_by_hand():
+    """Of three pairs the longest is first; then what is not known yet counts, and not what is longest."""
+    unit = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [3.0, 0.0], [0.0, 0.0], [0.0, 1.0]]).double()
+    slate = torch.tensor([[[3, 4], [0, 1], [2, 4], [5, 2]]])
+    # d' I^-1 d is 9, 16, 4, 1 at first; after (4, 0), with I = diag(1 + 16/4, 1), it is 9/5, -, 4, 1;
+    # option 4 is then seen and (5, 2) repeats 2, so that of the pairs left (3, 4) and (5, 2) neither is fresh.
+    assert most_telling(unit, slate, 4, 1.0)[0].tolist() == [[0, 1], [2, 4], [3, 4], [5, 2]]
+    # A design that knew nothing of rareness would take the longest pairs.
+    assert most_telling(unit, slate, 2, 1e6)[0].tolist() == [[0, 1], [3, 4]]
+
+
+def test_a_design_tells_as_much_as_the_best_pairs():
+    """log det of the information of greedy pairs against the best of all sets of four out of fifteen pairs."""
+    rows = on_axes()
+    unit = rows.features.double() / rows.features.double().std(0)
+    pairs = list(itertools.combinations(range(6), 2))
+
+    def told(some):
+        d = torch.stack([unit[a] - unit[b] for a, b in some])
+        return float(torch.logdet(torch.eye(2).double() + d.T @ d / 4))
+
+    data = Designed(pool=15).ask(PLAIN, Items(rows.features), 3, 0)
+    mine = data.slate[data.rater == 0].tolist()
+    disjoint = [s for s in itertools.combinations(pairs, 3) if len(set(itertools.chain(*s))) == 6]
+    best, worst = max(map(told, disjoint)), min(map(told, disjoint))
+    assert told(mine) - worst > 0.9 * (best - worst)
+
+
+def test_a_design_asks_about_what_is_rare(rng):
+    """One option in twenty differs in the second number: half of the questions need it, not one in ten."""
+    rows = torch.randn(200, 2, generator=rng)
+    rows[10:, 1] = 0.0
+    rare = lambda design: float(
+        (design.ask(PLAIN, Items(rows), 10, 0).slate < 10).any(1).double().mean()
+    )
+    assert rare(Designed()) > 0.4
+    assert rare(Uniform()) < 0.2
+
+
+def test_a_design_is_personal_and_tires_no_option(options):
+    data = Designed().ask(PEOPLE, options, 20, 0)
+    mine = data.slate.view(60, -1)
+    assert all(len(set(row)) == 40 for row in mine.tolist())  # of fifty options, nobody saw one twice
+    assert len({tuple(row) for row in mine.tolist()}) == 60
+    # Whoever is asked less gets the beginning of it.
+    count = torch.arange(60) % 6 + 15
+    fewer = Designed().ask(PEOPLE, options, count, 0)
+    begun = (torch.arange(20) < count[:, None]).flatten()
+    assert torch.equal(fewer.slate, data.slate[begun])
+    # More questions than fresh options, and every pair there is.
+    every = Designed().ask(PEOPLE, options.take(torch.arange(5)), 10, 0).slate.sort(1).values
+    assert {tuple(s) for s in every[:10].tolist()} == set(itertools.combinations(range(5), 2))
+    with pytest.raises(ValueError, match="make 10 different questions of 2, fewer than 11"):
+        Designed().ask(PEOPLE, options.take(torch.arange(5)), 11, 0)
