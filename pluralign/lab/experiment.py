@@ -316,7 +316,7 @@ def _each(settings: Experiment, stage: Stage, voices: Voices, word: str, seed: i
     A training may fail where one for nearly the same taste did not. Only what the voices pay is looked at, on episodes
     that nobody is judged by.
     """
-    notes, found, streams = [], list[Policy](), Streams(seed)
+    notes, found, streams = list[str](), list[Policy](), Streams(seed)
     for g, one in enumerate(torch.eye(len(voices), dtype=torch.float64)):
         with _watched(settings.learner(), stage, f"{word} {g}", seed, notes) as learner:
             found.append(learner.improve(voices, one, seed=streams.number("own", word, g)))
