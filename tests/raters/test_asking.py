@@ -9,7 +9,7 @@ import pluralign
 from pluralign.data.options import Items
 from pluralign.elicitation import Active
 from pluralign.raters import Asking, CampPeople, Contrast, Designed, OnPolicy, Uniform, long_tailed, questions
-from pluralign.raters.designed import most_telling
+from pluralign.raters.designed import BLOCKS, most_telling
 
 PEOPLE = CampPeople(((2.0, 0.0, 0.0), (0.0, 2.0, 0.0)), (0.5, 0.5)).draw(60, 0)
 
@@ -129,45 +129,50 @@ def test_a_wrong_design_is_explained(act, message, options):
 
 
 def test_a_design_by_hand():
-    """Of three pairs the longest is first; then what is not known yet counts, and not what is longest."""
-    unit = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [3.0, 0.0], [0.0, 0.0], [0.0, 1.0]]).double()
-    slate = torch.tensor([[[3, 4], [0, 1], [2, 4], [5, 2]]])
-    # d' I^-1 d is 9, 16, 4, 1 at first; after (4, 0), with I = diag(1 + 16/4, 1), it is 9/5, -, 4, 1;
-    # option 4 is then seen and (5, 2) repeats 2, so that of the pairs left (3, 4) and (5, 2) neither is fresh.
-    assert most_telling(unit, slate, 4, 1.0)[0].tolist() == [[0, 1], [2, 4], [3, 4], [5, 2]]
-    # A design that knew nothing of rareness would take the longest pairs.
-    assert most_telling(unit, slate, 2, 1e6)[0].tolist() == [[0, 1], [3, 4]]
+    """The longest pair first; then what is not known yet counts, and not what is long; then what is fresh."""
+    unit = torch.tensor([[[0.0, 0.0], [4.0, 0.0], [0.5, 0.0], [3.5, 0.0], [2.0, 2.0], [2.0, 0.1]]]).double()
+    # (0, 1) has d = (4, 0), and I becomes diag(1 + 16/4, 1). Of the four options left (2, 4) and (3, 4) have 2.25/5 + 4,
+    # (2, 3) has 9/5; of equal ones the earlier. Then only 3 and 5 are fresh.
+    assert most_telling(unit, 3, 1.0)[0].tolist() == [[0, 1], [2, 4], [3, 5]]
+    # With nothing learned from an answer, pairs are taken by length alone.
+    assert most_telling(unit, 2, 1e9)[0].tolist() == [[0, 1], [2, 3]]
 
 
 def test_each_question_adds_most_to_what_is_told(rng):
-    """Against log det of the information, computed anew for every pair that is left."""
-    unit = torch.randn(80, 4, generator=rng).double()
-    slate = torch.randperm(80, generator=rng).view(2, 20, 2)  # no option comes twice
-    found = most_telling(unit, slate, 12, 0.3)
-    for mine, pairs in zip(found, slate):
-        apart, taken = unit[pairs[:, 0]] - unit[pairs[:, 1]], []
-        told = lambda more, d=apart: torch.logdet(0.3 * torch.eye(4).double() + d[more].T @ d[more] / 4)
-        for _ in range(12):
-            left = [k for k in range(20) if k not in taken]
-            taken.append(max(left, key=lambda k: float(told([*taken, k]))))
-        assert torch.equal(mine, pairs[taken])
+    """Against log det of the information, computed anew for every pair of fresh options."""
+    units = torch.randn(2, 30, 4, generator=rng).double()
+    for unit, found in zip(units, most_telling(units, 12, 0.3).tolist()):
+        info, fresh = 0.3 * torch.eye(4).double(), set(range(30))
+        for mine in found:
+            told = {
+                (a, b): float(torch.logdet(info + torch.outer(unit[a] - unit[b], unit[a] - unit[b]) / 4))
+                for a, b in itertools.combinations(sorted(fresh), 2)
+            }
+            assert tuple(mine) == max(told, key=told.__getitem__)
+            info = info + torch.outer(unit[mine[0]] - unit[mine[1]], unit[mine[0]] - unit[mine[1]]) / 4
+            fresh -= set(mine)
 
 
 def test_a_design_asks_about_what_is_rare(rng):
-    """One option in twenty differs in the second number: half of the questions need it, not one in ten."""
+    """One option in twenty differs in the second number: many questions need it, not one in ten."""
     rows = torch.randn(200, 2, generator=rng)
     rows[10:, 1] = 0.0
     people = CampPeople(((2.0, 0.0), (0.0, 2.0)), (0.5, 0.5)).draw(60, 0)
     rare = lambda design: float((design.ask(people, Items(rows), 10, 0).slate < 10).any(1).double().mean())
-    assert rare(Designed()) > 0.4
+    assert rare(Designed()) > 0.3
     assert rare(Uniform()) < 0.2
 
 
-def test_a_design_is_personal_and_tires_no_option(options):
+def test_a_design_tires_no_option(options):
     data = Designed().ask(PEOPLE, options, 20, 0)
-    mine = data.slate.view(60, -1)
-    assert all(len(set(row)) == 40 for row in mine.tolist())  # of fifty options, nobody saw one twice
-    assert len({tuple(row) for row in mine.tolist()}) == 60
+    mine = data.slate.view(60, 20, 2)
+    assert all(
+        len(set(row)) == 40 for row in mine.flatten(1).tolist()
+    )  # of fifty options, nobody saw one twice
+    assert torch.equal(mine[0].sort(1).values, mine[1].sort(1).values)
+    assert abs(float((mine[:, :, 0] < mine[:, :, 1]).double().mean()) - 0.5) < 4 * 0.5 / 1200**0.5
+    some = Designed(pool=30).ask(PEOPLE, options, 10, 0).slate.view(60, 20)
+    assert len({frozenset(row) for row in some.tolist()}) == BLOCKS
     # Whoever is asked less gets the beginning of it.
     count = torch.arange(60) % 6 + 15
     fewer = Designed().ask(PEOPLE, options, count, 0)
