@@ -118,7 +118,7 @@ def screen(folder: str | Path) -> str:
     lines = ["", f"{'regret, 0 own best, 1 random':30}{'middle half of people':>28}{'worst tenth':>24}"]
     for policy, words in shown_policies(told).items():
         cells = [estimate(told, policy, s) for s in ("interquartile mean", "worst decile")]
-        text = [f"{x.value:.3f} [{x.low:.3f}, {x.high:.3f}]" for x in cells]
+        text = [f"{x.value:z.3f} [{x.low:z.3f}, {x.high:z.3f}]" for x in cells]
         lines.append(f"{words:30}{text[0]:>28}{text[1]:>24}")
     return "\n".join([*lines, "", f"report: {Path(folder) / 'report.html'}", ""])
 

@@ -83,7 +83,7 @@ def screen(folder: str | Path) -> str:
         cells = []
         for camp in range(2):
             value, low, high = interval(told, what, camp)
-            cells.append(f"{value:.2f} [{low:.2f}, {high:.2f}]")
+            cells.append(f"{value:z.2f} [{low:z.2f}, {high:z.2f}]")
         lines.append(f"{what:24}{cells[0]:>26}{cells[1]:>26}")
     lines.append(
         f"{'best possible worst camp':24}{told['twin']['value']:>26.3f}{'(exact, tabular twin)':>26}"
@@ -129,10 +129,10 @@ def write_report(folder: str | Path, paper: Path | None = None) -> Path:
     )
     seeds = len(told["seeds"])
     report.verdict(
-        f"The average leaves the minority {pooled[0]:.2f}; one policy per taste gives both camps at least {min(mine):.2f}.",
+        f"The average leaves the minority {pooled[0]:z.2f}; one policy per taste gives both camps at least {min(mine):.2f}.",
         [
-            f"A policy for the pooled reward pays the blue camp {pooled[0]:.2f} of what its own best policy would "
-            f"(0 is random). The MaxMin lottery pays the worse-off camp {worst:.2f}; "
+            f"A policy for the pooled reward pays the blue camp {pooled[0]:z.2f} of what its own best policy would "
+            f"(0 is random). The MaxMin lottery pays the worse-off camp {worst:z.2f}; "
             f"{told['twin']['value']:.3f} is the most that any policy could, by exact linear programming on the "
             f"maze's tabular twin. A policy told whom it serves pays {mine[0]:.2f} and {mine[1]:.2f}.",
             f"Of the populations, {NAMES[first['chosen']]} predicts held-out answers best and is what policies were made from.",
@@ -353,7 +353,7 @@ def _return_table(told: dict[str, Any]) -> str:
         for camp in range(2):
             value, low, high = interval(told, what, camp)
             cells.append(cell(f"{value:z.3f}", small=f"{low:z.3f} to {high:z.3f}", sort=value))
-        cells.append(f"{min(interval(told, what, camp)[0] for camp in range(2)):.3f}")
+        cells.append(f"{min(interval(told, what, camp)[0] for camp in range(2)):z.3f}")
         rows.append(cells)
     return table(["policy", "red camp", "blue camp", "worse-off camp"], rows, strong=(2, 3))
 
