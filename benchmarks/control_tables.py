@@ -17,7 +17,7 @@ def results(part: str) -> dict[str, Any]:
 
 
 def number(x: float) -> str:
-    return f"{x:.3f}".replace("0.", ".", 1)
+    return f"{x:z.3f}".replace("0.", ".", 1)
 
 
 def cell(x: dict[str, Any], bar: float | None = None) -> str:
