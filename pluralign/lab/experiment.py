@@ -249,10 +249,12 @@ def wanted(settings: Experiment, people: Any) -> Float[Tensor, "R F"]:
 
 
 def _show(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[str, Any]:
-    here = bed(settings.world)
-    shown = collect(here, settings.learner(BRIEF), settings.segments, Streams(seed).below("shown"))
+    here, notes = bed(settings.world), list[str]()
+    learner = settings.learner(BRIEF)
+    with _watched(learner, stage, "shown", seed, notes):  # its learning curves say nothing
+        shown = collect(here, learner, settings.segments, Streams(seed).below("shown"))
     save(shown.segments, stage.folder / "segments", "segments")
-    return {"scale": shown.scale.tolist(), "names": list(shown.segments.names)}
+    return {"scale": shown.scale.tolist(), "names": list(shown.segments.names), "notes": notes}
 
 
 def shown_of(run: Run, seed: int) -> Shown:

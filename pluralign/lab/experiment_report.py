@@ -192,9 +192,9 @@ def _cautions(told: dict[str, Any]) -> list[str]:
     out += lacking(told)
     notes = [
         n
-        for name in ("camps", "voices", "pooled", "welfare", "personal")
+        for name in ("shown", "camps", "voices", "pooled", "welfare", "personal")
         for t in told[name]
-        for n in t["notes"]
+        for n in t.get("notes", ())
     ]
     return [*out, *dict.fromkeys(notes)]
 
