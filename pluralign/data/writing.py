@@ -83,7 +83,7 @@ def write(
         (half / META).write_text(json.dumps(about(data), indent=1) + "\n", "utf-8")
         _rename(half, folder)
     except OSError as error:
-        why = "the disk is full" if error.errno == errno.ENOSPC else str(error)
+        why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
         raise DataError(f"{folder} could not be written ({why}); nothing was left behind, free some space or "
                         "name another place.") from error  # fmt: skip
     finally:

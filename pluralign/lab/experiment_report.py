@@ -29,6 +29,10 @@ from pluralign.streams import Streams
 MIXTURES = 400
 LOST = 0.2  # regret of a camp, served by its own taste, above which the report says what is lacking
 FILM = "The same first state for all. A voice's policy is the personalised one, told to serve this voice."
+PAIRS = (
+    "Pairs were chosen before anybody answered: those that together tell most about any taste; predictions are judged by "
+    "random pairs."
+)
 STYLE = {"pooled": ("-", "s"), "welfare": ("--", "D"), "personalised": (":", "*")}  # line, mark
 
 
@@ -114,7 +118,7 @@ def screen(folder: str | Path) -> str:
     lines = ["", f"{'regret, 0 own best, 1 random':30}{'middle half of people':>28}{'worst tenth':>24}"]
     for policy, words in shown_policies(told).items():
         cells = [estimate(told, policy, s) for s in ("interquartile mean", "worst decile")]
-        text = [f"{x.value:.3f} [{x.low:.3f}, {x.high:.3f}]" for x in cells]
+        text = [f"{x.value:z.3f} [{x.low:z.3f}, {x.high:z.3f}]" for x in cells]
         lines.append(f"{words:30}{text[0]:>28}{text[1]:>24}")
     return "\n".join([*lines, "", f"report: {Path(folder) / 'report.html'}", ""])
 
@@ -188,9 +192,9 @@ def _cautions(told: dict[str, Any]) -> list[str]:
     out += lacking(told)
     notes = [
         n
-        for name in ("camps", "voices", "pooled", "welfare", "personal")
+        for name in ("shown", "camps", "voices", "pooled", "welfare", "personal")
         for t in told[name]
-        for n in t["notes"]
+        for n in t.get("notes", ())
     ]
     return [*out, *dict.fromkeys(notes)]
 
@@ -270,7 +274,7 @@ def told_taste(taste: np.ndarray, names: list[str]) -> str:
     """The largest parts of a taste in words, in units of the typical difference: "speed +2.0, power -.5"."""
     order = np.argsort(-np.abs(taste))[:2]
     large = [n for n in order if np.abs(taste[n]) > 0.3 * np.abs(taste).max()]
-    return ", ".join(f"{names[n]} {taste[n]:+.1f}" for n in large) or "indifferent"
+    return ", ".join(f"{names[n]} {taste[n]:+z.1f}" for n in large) or "indifferent"
 
 
 def _frontier(told: dict[str, Any]) -> Any:
@@ -353,10 +357,13 @@ def _heard(told: dict[str, Any]) -> list[str]:
     for camp in camps(told):
         at = np.asarray(judged["group"]) == camp
         taste = np.asarray(judged["taste"])[at].mean(0)
-        rows.append([f"true camp {camp}", f"{at.mean():.0%}", *(f"{x:+.2f}" for x in taste)])
+        rows.append([f"true camp {camp}", f"{at.mean():.0%}", *(f"{x:+z.2f}" for x in taste)])
     for g, taste in enumerate(voices):
-        rows.append([f"voice {g}", f"{share[g]:.0%}", *(f"{x:+.2f}" for x in taste)])
-    loss = {name: told["belief"][0][name]["log loss"][0] for name in ("pooled", "model", "truth")}
+        rows.append([f"voice {g}", f"{share[g]:.0%}", *(f"{x:+z.2f}" for x in taste)])
+    loss = {
+        name: "{:z.3f} ({:z.3f} to {:z.3f})".format(*told["belief"][0][name]["log loss"])
+        for name in ("pooled", "model", "truth")
+    }
     return [
         table(
             ["who", "people", *names],
@@ -364,8 +371,8 @@ def _heard(told: dict[str, Any]) -> list[str]:
             strong=range(len(camps(told))),
             caption="Utils for a typical difference between two segments in each factor. Voices were found from answers alone.",
         ),
-        f"Log loss of answers not fitted: {loss['pooled']:.3f} with one taste for all, {loss['model']:.3f} with "
-        f"{told['config']['model']}, {loss['truth']:.3f} for whoever knows all tastes.",
+        f"Log loss of answers not fitted, in nats, with 95 % intervals over people: {loss['pooled']} with one taste for all, "
+        f"{loss['model']} with {told['config']['model']}, {loss['truth']} for whoever knows all tastes. First seed.",
     ]
 
 
@@ -374,6 +381,7 @@ def _run(told: dict[str, Any]) -> list[str]:
         told,
         [
             "Two fifths of what people compared came from random behaviour, the rest from four half-trained policies.",
+            *([PAIRS] if told["config"].get("questions") == "designed" else []),
             "Factors were put on one scale by how much they differ between two segments.",
             "Policies were trained by PPO and judged on fresh episodes, all from the same first states; the best policy "
             "known for a person is the best of all that were trained, by their true taste.",

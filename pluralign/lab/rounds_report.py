@@ -72,7 +72,7 @@ def screen(folder: str | Path) -> str:
     for way, words in served(told).items():
         columns = [estimates(told, way, statistic) for statistic in STATISTICS]
         for number, found in enumerate(zip(*columns, strict=True)):
-            text = [f"{x.value:.3f} [{x.low:.3f}, {x.high:.3f}]" for x in found]
+            text = [f"{x.value:z.3f} [{x.low:z.3f}, {x.high:z.3f}]" for x in found]
             lines.append(f"{'' if number else words:40}{number + 1:>6}{text[0]:>26}{text[1]:>24}")
     return "\n".join([*lines, "", f"report: {Path(folder) / 'report.html'}", ""])
 
@@ -170,7 +170,7 @@ def _understood(told: dict[str, Any]) -> list[str]:
     columns = {"accuracy": "answers predicted", "log_loss": "log loss", "changed": "favourites that changed"}
     found = [understood(told, name) for name in ("questions", *columns)]
     for number, (questions, *others) in enumerate(zip(*found, strict=True)):
-        rows.append([str(number + 1), f"{questions.value:.0f}", *(f"{x.value:.3f}" for x in others)])
+        rows.append([str(number + 1), f"{questions.value:z.0f}", *(f"{x.value:z.3f}" for x in others)])
     words = "By questions of everybody about random behaviour, which were not fitted."
     return [table(["round", "answers so far", *columns.values()], rows, caption=words)]
 
@@ -185,5 +185,5 @@ def _run(told: dict[str, Any]) -> list[str]:
             "The best known for a person is the best, by their true taste, of what the true camps would have trained for "
             "themselves and of all that was found in any round.",
         ],
-        without=("films",),
+        without=("films", "questions"),
     )

@@ -19,6 +19,7 @@ from pluralign.policies.learners.batch import (
     made,
     price_each,
     price_of,
+    silent,
     stable_class,
 )
 from pluralign.policies.learners.episodes import (
@@ -253,6 +254,7 @@ class PPO:
                     seed=streams.number("stable baselines") % 2**31,
                     device="cpu",
                 )
+                trainer.set_logger(silent())
                 trainer.rollout_buffer.paid = paid  # type: ignore[attr-defined]
                 if shown is not None:
                     read = torch.cat([((shown.observation - centre) / scale).float(), shown.told.float()], 1)

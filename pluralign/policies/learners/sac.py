@@ -12,7 +12,7 @@ from torch import Tensor
 from pluralign.data.options import Segments
 from pluralign.policies.learner import Policy, Progress, Start, checked_weight, discounted
 from pluralign.policies.learners.actor import Actor
-from pluralign.policies.learners.batch import Price, World, made, price_each, price_of, stable_class
+from pluralign.policies.learners.batch import Price, World, made, price_each, price_of, silent, stable_class
 from pluralign.policies.learners.episodes import (
     RandomPolicy,
     episodes_of,
@@ -171,6 +171,7 @@ class SAC:
                 seed=streams.number("stable baselines") % 2**31,
                 device="cpu",
             )
+            trainer.set_logger(silent())
             trainer.replay_buffer.paid = copies
             if old is not None:
                 trainer.replay_buffer.recall(old, worth, tastes, who, copies.unit)
