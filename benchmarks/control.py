@@ -3,7 +3,8 @@
 worlds       two even camps: regret of everybody served by their own taste (middle half and worst tenth of people, 0 own
              best policy, 1 random), and the worst camp of MaxMin beside the best worst camp of any lottery over all
              policies of the run
-answers      the same with 160 answers of each person in place of 40
+random       the same when people are asked about random pairs
+answers      the same with 160 answers of each person, about random pairs, in place of 40
 minority     two camps of ten to one: the minority's regret less that of two even camps
 vpl          the maze alone: people who want one of two goals, never seen before their 16 answers; chance that the policy that
              is told what is believed of them gets them there, and the same for one that is told the truth
@@ -157,7 +158,8 @@ def worlds(world: str, seeds: int, training: float, **more: Any) -> dict[str, An
 
 
 def minority(world: str, seeds: int, training: float, **more: Any) -> dict[str, Any]:
-    """Four people beside forty, and twenty beside twenty."""
+    """Four people beside forty, and twenty beside twenty; about random pairs."""
+    more["questions"] = "uniform"
     even = measured(world, seeds, training, **more)
     uneven = measured(world, seeds, training, people=44, share=10 / 11, **more)
     return {
@@ -170,7 +172,8 @@ def minority(world: str, seeds: int, training: float, **more: Any) -> dict[str, 
 
 
 def adversaries(world: str, seeds: int, training: float, **more: Any) -> dict[str, Any]:
-    """By a model that expects two camps and adversaries, and by one that takes these for a third camp."""
+    """By a model that expects two camps and adversaries, and by one that takes these for a third camp; about random pairs."""
+    more["questions"] = "uniform"
     even = measured(world, seeds, training, **more)
     kinds: dict[str, dict[str, Any]] = {"trust": {"model": "trust", "groups": 2}, "camps": {}}
     found: dict[str, Any] = {}
@@ -251,13 +254,19 @@ def constrained(
     return told
 
 
+def random(world: str, seeds: int, training: float, **more: Any) -> dict[str, Any]:
+    """The same as `worlds`, about random pairs."""
+    return worlds(world, seeds, training, questions="uniform", **more)
+
+
 def answers(world: str, seeds: int, training: float, **more: Any) -> dict[str, Any]:
-    """The same as `worlds` with four times the answers: what is lost to what answers did not tell comes back."""
-    return worlds(world, seeds, training, asked=160, **more)
+    """The same as `random` with four times the answers: what is lost to what answers did not tell comes back."""
+    return worlds(world, seeds, training, asked=160, questions="uniform", **more)
 
 
 PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "worlds": worlds,
+    "random": random,
     "answers": answers,
     "minority": minority,
     "adversaries": adversaries,

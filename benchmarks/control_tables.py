@@ -17,7 +17,7 @@ def results(part: str) -> dict[str, Any]:
 
 
 def number(x: float) -> str:
-    return f"{x:.3f}".replace("0.", ".", 1)
+    return f"{x:z.3f}".replace("0.", ".", 1)
 
 
 def cell(x: dict[str, Any], bar: float | None = None) -> str:
@@ -32,7 +32,7 @@ def row(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def worlds() -> list[str]:
+def worlds(part: str) -> list[str]:
     head = [
         "world",
         "seeds",
@@ -42,7 +42,7 @@ def worlds() -> list[str]:
         "worst tenth, best of run",
     ]
     lines = [row([*head, "MaxMin's worst camp, of the best achievable"]), row(["---"] * (len(head) + 1))]
-    for name, found in results("worlds").items():
+    for name, found in results(part).items():
         cells = [name, str(found["seeds"])]
         for whom in ("personalised against own camp", "personalised"):
             cells += [cell(found[f"{whom}, {what}"], BARS[what]) for what in (MIDDLE, WORST)]
@@ -107,7 +107,8 @@ def picture() -> None:
 
 def main() -> None:
     for part, lines in (
-        ("worlds", worlds()),
+        ("worlds", worlds("worlds")),
+        ("random", worlds("random")),
         ("minority", losses("minority")),
         ("adversaries", losses("adversaries")),
     ):

@@ -150,7 +150,9 @@ def backbone(size: Size, device: str, number: torch.dtype) -> Any:
     with torch.random.fork_rng(devices=[] if device == "cpu" else None):
         torch.manual_seed(0)
         model = transformers.AutoModel.from_config(config).to(device, number)
-    return wrapped(model.train(), tiny_tokenizer(["a b c"]), "random", longest=longest)
+    tokenizer = tiny_tokenizer(["a b c"])
+    tokenizer.model_max_length = longest
+    return wrapped(model.train(), tokenizer, "random", longest=longest)
 
 
 def data(size: Size, answers: int, spread: float, raters: int) -> tuple[list[Any], torch.Tensor]:

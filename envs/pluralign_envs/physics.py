@@ -1,7 +1,13 @@
 """N copies of one MuJoCo model, advanced together by MuJoCo's own rollout: no Python loop over copies."""
 
-import mujoco
 import numpy as np
+
+try:
+    import mujoco
+except (AttributeError, RuntimeError) as cause:  # where MUJOCO_GL is set, it looks for graphics at once
+    from pluralign_envs.graphics import no_graphics
+
+    raise ImportError(no_graphics(cause)) from cause
 from mujoco.rollout import Rollout
 
 from pluralign_envs.world import World

@@ -7,6 +7,8 @@ import sys
 import mujoco
 import numpy as np
 
+from pluralign_envs.graphics import no_graphics
+
 
 class Camera:
     """Takes frames through a named camera of the model.
@@ -25,7 +27,10 @@ class Camera:
         self._graphics = _context(size.offwidth, size.offheight)
         self._graphics.make_current()
         self._scene, self._option = mujoco.MjvScene(model, maxgeom=1000), mujoco.MjvOption()
-        self._target = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+        try:
+            self._target = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+        except mujoco.FatalError as cause:  # GLFW without a display makes a context that is none
+            raise RuntimeError(no_graphics(cause)) from cause
         atexit.register(self.close)  # before the graphics library tears itself down
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._target)
 
@@ -67,7 +72,4 @@ def _context(width: int, height: int):
         return GLContext(width, height)
     # PyOpenGL reports a missing library as AttributeError, a missing device as ImportError.
     except (ImportError, AttributeError, OSError, RuntimeError) as cause:
-        raise RuntimeError(
-            f"No graphics for rendering (MUJOCO_GL={choice or 'unset'!r}: {cause}); on Debian or Ubuntu run "
-            "`apt-get install libegl1 libgl1 libgl1-mesa-dri` and set MUJOCO_GL=egl."
-        ) from cause
+        raise RuntimeError(no_graphics(cause)) from cause

@@ -62,6 +62,10 @@ def experiment(words: list[str]) -> None:
                 raise ValueError(f"--{name} is for experiments in rounds; give --rounds N, too.")
         experiment.run(out, given.overwrite, given.jobs)
     else:
+        if hasattr(given, "questions"):
+            raise ValueError(
+                "--questions is for experiments without rounds; with --rounds, --pick says which pairs."
+            )
         Rounds(experiment, **settings_of(Rounds, given)).run(out, given.overwrite, given.jobs)
 
 

@@ -28,12 +28,12 @@ def listed(names: Iterable[str], most: int = 20) -> str:
 
 
 def need_tensor(name: str, value: Any, *, floats: bool) -> None:
-    """Raise TypeError unless `value` is a tensor of real numbers, or of whole ones."""
+    """Raise TypeError unless `value` is a tensor of real numbers (whole ones are), or of whole ones."""
     kind, other = ("float()", "real") if floats else ("long()", "whole")
     if not isinstance(value, Tensor):
         raise TypeError(
             f"`{name}` must be a torch tensor, got {type(value).__name__}; give torch.as_tensor({name}).{kind}."
         )
-    fits = value.is_floating_point() if floats else value.dtype in WHOLE
+    fits = value.dtype in WHOLE or (floats and value.is_floating_point())
     if not fits:
         raise TypeError(f"`{name}` must hold {other} numbers, got {value.dtype}; give {name}.{kind}.")

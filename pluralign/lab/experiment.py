@@ -8,7 +8,7 @@ import hashlib
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -29,6 +29,7 @@ from pluralign.lab.progress import Bar
 from pluralign.lab.run import Run, Stage, write_text
 from pluralign.lab.serving import EACH, Taught, episodes_lost, factor_returns, regret, served
 from pluralign.lab.shown import Shown, collect, signed
+from pluralign.lab.simulate_world import QUESTIONS
 from pluralign.metrics import Estimate, bootstrap, log_loss, macro, worst_decile
 from pluralign.metrics.social import middle
 from pluralign.policies import Lottery, Personalised, Policy, Single, load_policy
@@ -65,6 +66,7 @@ class Experiment:
         groups: camps that the model is to find, where it has such a setting; its own choice by default.
         welfare: what the lottery that serves all people is best at; one that `pluralign list welfare` shows.
         people: raters. asked: pairs of segments that each of them compares.
+        questions: which pairs: "designed" to tell most together, or "uniform", "high-contrast" or "low-contrast".
         segments: pieces of trajectory to choose pairs from.
         share: of the people in the first of two camps, for "two-camps"; half by default.
         training: steps of every policy, as a part of what the world usually gets.
@@ -81,6 +83,7 @@ class Experiment:
     welfare: str = "maxmin"
     people: int = 40
     asked: int = 40
+    questions: str = "designed"
     segments: int = 400
     share: float | None = None
     groups: int | None = None
@@ -107,6 +110,8 @@ class Experiment:
             raise ValueError(
                 f'`share` must lie between 0 and 1 and is for "two-camps", got {self.share} for {self.population!r}.'
             )
+        if self.questions not in QUESTIONS:
+            raise ValueError(f"`questions` must be one of {', '.join(QUESTIONS)}, got {self.questions!r}.")
         check_people(self)
         self.explains()
         optimiser(self.welfare)
@@ -228,12 +233,14 @@ def people_by(settings: Experiment, scale: Float[Tensor, " F"], seed: int) -> An
 def answers_of(settings: Experiment, shown: Shown, seed: int) -> tuple[Any, Comparisons, Comparisons]:
     """The people, what they said, and what they say to further questions, for judging."""
     people, streams = people_of(settings, shown, seed), Streams(seed).below("people")
-    each = settings.asked + JUDGED
+    train = QUESTIONS[settings.questions].ask(people, shown.segments, settings.asked, streams)
+    # Judged by random pairs, however the others were chosen, and as the same people later in their lives.
+    each, before = settings.asked + JUDGED, torch.full((len(people),), settings.asked)
     slate, rater = questions(len(shown.segments), each, len(people), streams)
-    said = people.answer(shown.segments, slate, rater, streams)
-    said = dataclasses.replace(said, rater_ids=tuple(f"p{r:03d}" for r in range(len(people))))
-    place = torch.arange(len(rater)) % each
-    return people, said.take(place < settings.asked), said.take(place >= settings.asked)
+    later = torch.arange(len(rater)) % each >= settings.asked
+    test = people.answer(shown.segments, slate[later], rater[later], streams, asked=before)
+    names = tuple(f"p{r:03d}" for r in range(len(people)))
+    return people, *(dataclasses.replace(said, rater_ids=names) for said in (train, test))
 
 
 def wanted(settings: Experiment, people: Any) -> Float[Tensor, "R F"]:
@@ -242,10 +249,12 @@ def wanted(settings: Experiment, people: Any) -> Float[Tensor, "R F"]:
 
 
 def _show(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[str, Any]:
-    here = bed(settings.world)
-    shown = collect(here, settings.learner(BRIEF), settings.segments, Streams(seed).below("shown"))
+    here, notes = bed(settings.world), list[str]()
+    learner = settings.learner(BRIEF)
+    with _watched(learner, stage, "shown", seed, notes):  # its learning curves say nothing
+        shown = collect(here, learner, settings.segments, Streams(seed).below("shown"))
     save(shown.segments, stage.folder / "segments", "segments")
-    return {"scale": shown.scale.tolist(), "names": list(shown.segments.names)}
+    return {"scale": shown.scale.tolist(), "names": list(shown.segments.names), "notes": notes}
 
 
 def shown_of(run: Run, seed: int) -> Shown:
@@ -304,13 +313,40 @@ def _heard(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[str,
 
 
 def _each(settings: Experiment, stage: Stage, voices: Voices, word: str, seed: int) -> dict[str, Any]:
-    """Train a policy for each voice alone."""
-    notes: list[str] = []
+    """Train a policy for each voice alone; who likes another's better than its own goes on from both.
+
+    A training may fail where one for nearly the same taste did not. Only what the voices pay is looked at, on episodes
+    that nobody is judged by.
+    """
+    notes, found, streams = list[str](), list[Policy](), Streams(seed)
     for g, one in enumerate(torch.eye(len(voices), dtype=torch.float64)):
         with _watched(settings.learner(), stage, f"{word} {g}", seed, notes) as learner:
-            policy = learner.improve(voices, one, seed=Streams(seed).number("own", word, g))
+            found.append(learner.improve(voices, one, seed=streams.number("own", word, g)))
+    liked = envied(settings.learner(), voices, found, streams.number("compared", word))
+    for g, other in enumerate(liked):
+        policy, one = found[g], torch.eye(len(voices), dtype=torch.float64)[g]
+        if other != g:
+            with _watched(settings.learner(), stage, f"{word} {g}, again", seed, notes) as learner:
+                known, number = (policy, found[other]), streams.number("again", word, g)
+                policy = learner.improve(voices, one, seed=number, start=known)
         policy.save(stage.folder / f"{g}")
-    return {"count": len(voices), "notes": notes, "z": voices.z.tolist()}
+    return {"count": len(voices), "notes": notes, "z": voices.z.tolist(), "liked": liked}
+
+
+def envied(learner: Any, voices: Voices, policies: Sequence[Any], seed: int) -> list[int]:
+    """For each voice the place of the policy that brings it most, its own unless another is clearly better.
+
+    Clearly: by two standard errors of the difference on the same first states.
+    """
+    returns = torch.stack([learner.returns(p, voices, seed=seed).double() for p in policies])  # (G, E, G)
+    own = returns.diagonal(dim1=0, dim2=2).T  # (G, E): voice g under its own policy
+    liked = []
+    for g, mine in enumerate(own):
+        gap = returns[:, :, g] - mine
+        clear = gap.mean(1) - 2 * gap.std(1) / gap.shape[1] ** 0.5
+        best = int(clear.argmax())
+        liked.append(best if float(clear[best]) > 0 else g)
+    return liked
 
 
 def _pooled(settings: Experiment, run: Run, stage: Stage, seed: int) -> dict[str, Any]:

@@ -29,6 +29,10 @@ from pluralign.streams import Streams
 MIXTURES = 400
 LOST = 0.2  # regret of a camp, served by its own taste, above which the report says what is lacking
 FILM = "The same first state for all. A voice's policy is the personalised one, told to serve this voice."
+PAIRS = (
+    "Pairs were chosen before anybody answered: those that together tell most about any taste; predictions are judged by "
+    "random pairs."
+)
 STYLE = {"pooled": ("-", "s"), "welfare": ("--", "D"), "personalised": (":", "*")}  # line, mark
 
 
@@ -188,9 +192,9 @@ def _cautions(told: dict[str, Any]) -> list[str]:
     out += lacking(told)
     notes = [
         n
-        for name in ("camps", "voices", "pooled", "welfare", "personal")
+        for name in ("shown", "camps", "voices", "pooled", "welfare", "personal")
         for t in told[name]
-        for n in t["notes"]
+        for n in t.get("notes", ())
     ]
     return [*out, *dict.fromkeys(notes)]
 
@@ -377,6 +381,7 @@ def _run(told: dict[str, Any]) -> list[str]:
         told,
         [
             "Two fifths of what people compared came from random behaviour, the rest from four half-trained policies.",
+            *([PAIRS] if told["config"].get("questions") == "designed" else []),
             "Factors were put on one scale by how much they differ between two segments.",
             "Policies were trained by PPO and judged on fresh episodes, all from the same first states; the best policy "
             "known for a person is the best of all that were trained, by their true taste.",

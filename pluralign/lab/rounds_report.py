@@ -185,5 +185,5 @@ def _run(told: dict[str, Any]) -> list[str]:
             "The best known for a person is the best, by their true taste, of what the true camps would have trained for "
             "themselves and of all that was found in any round.",
         ],
-        without=("films",),
+        without=("films", "questions"),
     )

@@ -23,6 +23,7 @@ from pluralign.raters import (
     Basis,
     ChangingRaters,
     Contrast,
+    Designed,
     Factors,
     MixedRaters,
     RankedRaters,
@@ -40,6 +41,7 @@ QUESTIONS: dict[str, Asking] = {
     "uniform": Uniform(repeat=True),
     "high-contrast": Contrast(high=True),
     "low-contrast": Contrast(high=False),
+    "designed": Designed(),
 }
 Raters = SimulatedRaters | MixedRaters | ChangingRaters | RankedRaters
 
@@ -54,7 +56,7 @@ class SimulateWorld:
         raters: how many people.
         answers: per person; on average, if long-tailed.
         long_tailed: few people give many answers.
-        questions: "uniform", "high-contrast" or "low-contrast" pairs.
+        questions: "uniform", "high-contrast", "low-contrast" or "designed" pairs.
         strength: utils by which two pieces typically differ to a person, in presets.
         quality: of the policies shown: "random", "medium", "expert", or "mixed", a third of each.
         voices: how many kinds of people a policy is trained for, for other than random quality.

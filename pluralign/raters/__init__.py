@@ -4,6 +4,7 @@ from pluralign.raters.asking import Asking, Contrast, OnPolicy, Uniform, long_ta
 from pluralign.raters.changes import Drift, Fatigue, Moods, Swing, Switch
 from pluralign.raters.changing import Change, ChangingPeople, ChangingRaters
 from pluralign.raters.config import population, read_population, write_population
+from pluralign.raters.designed import Designed
 from pluralign.raters.factors import Attention, Basis, Factors
 from pluralign.raters.faults import TEACHERS, Faults, relative_threshold
 from pluralign.raters.file import PeopleFromFile
@@ -27,6 +28,7 @@ __all__ = [
     "ChangingPeople",
     "ChangingRaters",
     "Contrast",
+    "Designed",
     "Drift",
     "Factors",
     "Fatigue",

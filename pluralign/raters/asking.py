@@ -85,7 +85,7 @@ class Contrast:
         rows = options.pool(options.rows.double(), 1.0)
         unit = (rows - rows.mean(0)) / rows.std(0).clamp_min(1e-12)
         slate, rater = _drawn(
-            len(options), _counts(each, len(people)) * self.pool, len(people), seed, repeat=True
+            len(options), counts_of(each, len(people)) * self.pool, len(people), seed, repeat=True
         )
         apart = (unit[slate[:, 0]] - unit[slate[:, 1]]).norm(dim=1).view(-1, self.pool)
         best = apart.argmax(1) if self.high else apart.argmin(1)
@@ -154,7 +154,12 @@ def long_tailed(
     return whole + least
 
 
-def _counts(each: Counts, raters: int) -> Int[Tensor, " R"]:
+def counts_of(each: Counts, raters: int) -> Int[Tensor, " R"]:
+    """How many questions each rater gets.
+
+    Raises:
+        ValueError: a number for each rater is missing, or below 0.
+    """
     count = torch.full((raters,), each) if isinstance(each, int) else each
     if count.shape != (raters,) or bool((count < 0).any()):
         raise ValueError(f"`each` must be 0 or more questions for each of the {raters} raters, got {each}.")
@@ -167,7 +172,7 @@ def _drawn(
     """`questions`, where raters may be asked different numbers of them."""
     if isinstance(each, int):
         return questions(options, each, raters, seed, places=places, repeat=repeat)
-    count = _counts(each, raters)
+    count = counts_of(each, raters)
     most = int(count.max())
     slates, who = [], []
     # People with many answers are few: doubling sizes, each drawn for those alone who need them.

@@ -29,7 +29,7 @@ ITEMS = Items(torch.randn(3, 2, generator=torch.Generator().manual_seed(0)))
             {"rater": RATER.float()},
             r"`rater` must hold whole numbers, got torch.float32; give rater.long\(\)",
         ),
-        ({"label": LABEL.long()}, r"`label` must hold real numbers, got torch.int64; give label.float\(\)"),
+        ({"label": LABEL.bool()}, r"`label` must hold real numbers, got torch.bool; give label.float\(\)"),
         ({"slate": LABEL.bool()}, "`slate` must hold whole numbers, got torch.bool"),
     ],
 )
@@ -45,7 +45,7 @@ def test_answers_of_another_kind_are_refused(given, words):
     ("store", "rows", "error", "words"),
     [
         (Items, torch.zeros(3), ValueError, r"must be \(N, D\), a row for each option, got the shape \(3,\)"),
-        (Items, torch.zeros(3, 2).long(), TypeError, "must hold real numbers, got torch.int64"),
+        (Items, torch.zeros(3, 2).bool(), TypeError, "must hold real numbers, got torch.bool"),
         (Segments, torch.zeros(3, 2), ValueError, r"must be \(N, T, F\)"),
     ],
 )

@@ -1,7 +1,9 @@
+import os
 import subprocess
 import sys
 
 import gymnasium
+import mujoco
 import numpy as np
 import pluralign_envs
 import pytest
@@ -58,6 +60,36 @@ def test_missing_graphics_name_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "mujoco.egl", None)
     with pytest.raises(RuntimeError, match="apt-get install libegl1"):
         env.render()
+
+
+def test_a_context_that_is_none_names_the_package(monkeypatch):
+    """GLFW without a display returns a context; MuJoCo then finds that it is none."""
+
+    class Nothing:
+        make_current = free = lambda self: None
+
+    def fails(*given):
+        raise mujoco.FatalError("an OpenGL platform library has not been loaded")
+
+    env = gymnasium.make(IDS[0], render_mode="rgb_array")
+    env.reset(seed=0)
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    monkeypatch.setattr("pluralign_envs.render._context", lambda width, height: Nothing())
+    monkeypatch.setattr(mujoco, "MjrContext", fails)
+    with pytest.raises(
+        RuntimeError, match=r"No graphics for rendering .* run `apt-get install libegl1"
+    ) as told:
+        env.render()
+    assert "\n" not in str(told.value)
+
+
+def test_graphics_that_mujoco_does_not_find_name_the_package():
+    code = "import pluralign_envs.physics"
+    env = {**os.environ, "MUJOCO_GL": "nonsense"}
+    told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    last = told.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: No graphics for rendering (MUJOCO_GL='nonsense': invalid value")
+    assert "set MUJOCO_GL=egl" in last
 
 
 @pytest.mark.parametrize(

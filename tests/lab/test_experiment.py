@@ -13,14 +13,14 @@ from pluralign.data import Segments
 from pluralign.lab import experiment as module
 from pluralign.lab import shown as shown_module
 from pluralign.lab.beds import BEDS, Bed, bed
-from pluralign.lab.experiment import STAGES, Experiment, answers_of, summary, wanted
+from pluralign.lab.experiment import STAGES, Experiment, answers_of, envied, summary, wanted
 from pluralign.lab.experiment_report import against_own, lacking, own_camps, read, screen, told_taste
 from pluralign.lab.films import film
 from pluralign.lab.run import Run
 from pluralign.lab.serving import Taught, episodes_lost, factor_returns, regret, served
 from pluralign.lab.shown import NOBODY, Shown, collect, signed, windows
 from pluralign.policies.learners.ppo import RandomPolicy
-from pluralign.raters import PRESETS
+from pluralign.raters import PRESETS, questions
 from pluralign.rewards import known_voices
 from pluralign.streams import Streams
 
@@ -165,6 +165,38 @@ def test_drifting_people_are_judged_as_they_are_in_the_end():
     people = answers_of(settings, some("ant"), 0)[0]
     assert torch.equal(wanted(settings, people), people.at(100).taste.double())
     assert not torch.allclose(wanted(settings, people), people.taste.double())
+
+
+def test_questions_by_design_are_judged_by_random_pairs():
+    plain, told = (
+        answers_of(Experiment("ant", people=6, asked=12, questions=name), some("ant"), 0)
+        for name in ("uniform", "designed")
+    )
+    assert torch.equal(plain[2].slate, told[2].slate)
+    assert torch.equal(plain[2].label, told[2].label)
+    slate, rater = questions(40, 12, 6, Streams(0).below("people"))
+    assert torch.equal(plain[1].slate, slate)
+    assert torch.equal(plain[1].rater, rater)
+    mine = told[1].slate.view(6, -1).tolist()
+    assert all(len(set(row)) == 24 for row in mine)
+    with pytest.raises(ValueError, match=r"`questions` must be one of uniform, .*designed, got 'few'"):
+        Experiment("ant", questions="few")
+
+
+def test_who_gets_clearly_more_from_another_policy_envies_it():
+    """Voice 1 gains 1 by the first policy; voice 2 gains .1 on average, with a standard error of .6."""
+    luck = torch.randn(2, 64, generator=torch.Generator().manual_seed(0)).double()
+    gain = torch.tensor([[2.0, 1.0, 0.1], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]).double()
+
+    class Known:
+        def returns(self, policy, voices, *, seed):
+            found = luck[0][:, None] + gain[policy]
+            return found + 5 * luck[1][:, None] * torch.tensor([0, 0, policy == 0])
+
+    voices = known_voices(torch.eye(3).double())
+    assert envied(Known(), voices, (0, 1, 2), 0) == [0, 0, 2]
+    assert envied(Known(), voices, (2, 1, 0), 0) == [2, 2, 2]
+    assert envied(Known(), voices, (1, 1, 1), 0) == [0, 1, 2]
 
 
 def test_signed_scales():

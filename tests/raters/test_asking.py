@@ -1,12 +1,15 @@
 """Designs of a study: who is asked what, by one verb."""
 
+import itertools
+
 import pytest
 import torch
 
 import pluralign
 from pluralign.data.options import Items
 from pluralign.elicitation import Active
-from pluralign.raters import Asking, CampPeople, Contrast, OnPolicy, Uniform, long_tailed, questions
+from pluralign.raters import Asking, CampPeople, Contrast, Designed, OnPolicy, Uniform, long_tailed, questions
+from pluralign.raters.designed import BLOCKS, most_telling
 
 PEOPLE = CampPeople(((2.0, 0.0, 0.0), (0.0, 2.0, 0.0)), (0.5, 0.5)).draw(60, 0)
 
@@ -30,7 +33,7 @@ def test_uniform_is_the_questions_as_ever(options):
 
 
 @pytest.mark.parametrize(
-    "design", [Uniform(), Contrast(), OnPolicy(20), OnPolicy(20, against_all=True)], ids=str
+    "design", [Uniform(), Contrast(), Designed(), OnPolicy(20), OnPolicy(20, against_all=True)], ids=str
 )
 def test_everybody_is_asked_as_often_as_wanted(design, options):
     assert isinstance(design, Asking)
@@ -40,7 +43,7 @@ def test_everybody_is_asked_as_often_as_wanted(design, options):
     assert bool((data.slate[:, 0] != data.slate[:, 1]).all())
     assert torch.equal(data.slate, design.ask(PEOPLE, options, count, 0).slate)
     assert not torch.equal(data.slate, design.ask(PEOPLE, options, count, 1).slate)
-    if isinstance(design, Uniform):  # nobody meets a pair twice
+    if isinstance(design, Uniform | Designed):  # nobody meets a pair twice
         assert len({(r, *sorted(s)) for r, s in zip(data.rater.tolist(), data.slate.tolist())}) == len(data)
 
 
@@ -123,3 +126,60 @@ def test_a_wrong_design_is_explained(act, message, options):
     with pytest.raises(ValueError) as caught:
         act(options)
     assert message in str(caught.value)
+
+
+def test_a_design_by_hand():
+    """The longest pair first; then what is not known yet counts, and not what is long; then what is fresh."""
+    unit = torch.tensor([[[0.0, 0.0], [4.0, 0.0], [0.5, 0.0], [3.5, 0.0], [2.0, 2.0], [2.0, 0.1]]]).double()
+    # (0, 1) has d = (4, 0), and I becomes diag(1 + 16/4, 1). Of the four options left (2, 4) and (3, 4) have 2.25/5 + 4,
+    # (2, 3) has 9/5; of equal ones the earlier. Then only 3 and 5 are fresh.
+    assert most_telling(unit, 3, 1.0)[0].tolist() == [[0, 1], [2, 4], [3, 5]]
+    # With nothing learned from an answer, pairs are taken by length alone.
+    assert most_telling(unit, 2, 1e9)[0].tolist() == [[0, 1], [2, 3]]
+
+
+def test_each_question_adds_most_to_what_is_told(rng):
+    """Against log det of the information, computed anew for every pair of fresh options."""
+    units = torch.randn(2, 30, 4, generator=rng).double()
+    for unit, found in zip(units, most_telling(units, 12, 0.3).tolist()):
+        info, fresh = 0.3 * torch.eye(4).double(), set(range(30))
+        for mine in found:
+            told = {
+                (a, b): float(torch.logdet(info + torch.outer(unit[a] - unit[b], unit[a] - unit[b]) / 4))
+                for a, b in itertools.combinations(sorted(fresh), 2)
+            }
+            assert tuple(mine) == max(told, key=told.__getitem__)
+            info = info + torch.outer(unit[mine[0]] - unit[mine[1]], unit[mine[0]] - unit[mine[1]]) / 4
+            fresh -= set(mine)
+
+
+def test_a_design_asks_about_what_is_rare(rng):
+    """One option in twenty differs in the second number: many questions need it, not one in ten."""
+    rows = torch.randn(200, 2, generator=rng)
+    rows[10:, 1] = 0.0
+    people = CampPeople(((2.0, 0.0), (0.0, 2.0)), (0.5, 0.5)).draw(60, 0)
+    rare = lambda design: float((design.ask(people, Items(rows), 10, 0).slate < 10).any(1).double().mean())
+    assert rare(Designed()) > 0.3
+    assert rare(Uniform()) < 0.2
+
+
+def test_a_design_tires_no_option(options):
+    data = Designed().ask(PEOPLE, options, 20, 0)
+    mine = data.slate.view(60, 20, 2)
+    assert all(
+        len(set(row)) == 40 for row in mine.flatten(1).tolist()
+    )  # of fifty options, nobody saw one twice
+    assert torch.equal(mine[0].sort(1).values, mine[1].sort(1).values)
+    assert abs(float((mine[:, :, 0] < mine[:, :, 1]).double().mean()) - 0.5) < 4 * 0.5 / 1200**0.5
+    some = Designed(pool=30).ask(PEOPLE, options, 10, 0).slate.view(60, 20)
+    assert len({frozenset(row) for row in some.tolist()}) == BLOCKS
+    # Whoever is asked less gets the beginning of it.
+    count = torch.arange(60) % 6 + 15
+    fewer = Designed().ask(PEOPLE, options, count, 0)
+    begun = (torch.arange(20) < count[:, None]).flatten()
+    assert torch.equal(fewer.slate, data.slate[begun])
+    # More questions than fresh options, and every pair there is.
+    every = Designed().ask(PEOPLE, options.take(torch.arange(5)), 10, 0).slate.sort(1).values
+    assert {tuple(s) for s in every[:10].tolist()} == set(itertools.combinations(range(5), 2))
+    with pytest.raises(ValueError, match="make 10 different questions of 2, fewer than 11"):
+        Designed().ask(PEOPLE, options.take(torch.arange(5)), 11, 0)
