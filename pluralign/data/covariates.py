@@ -1,6 +1,7 @@
 """What is known of raters beside their answers, as numbers: country, age, profession."""
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,6 +109,12 @@ def _coded(people: pd.DataFrame, name: str) -> Covariate:
     empty = _empty(values)
     if bool(empty.all()):
         raise DataError(f"covariates: column {name!r} of raters.csv is empty; leave it out.")
+    if bool(empty.any()):
+        warnings.warn(
+            f"covariates: {int(empty.sum())} of {len(empty)} raters have nothing in column {name!r} of raters.csv, first "
+            f"{str(values.index[int(empty.argmax())])!r}; they are taken for average.",
+            stacklevel=2,
+        )
     said = values[~empty]
     if pd.to_numeric(said, errors="coerce").notna().mean() > 0.5:
         figures = _figures(name, values)[~empty]

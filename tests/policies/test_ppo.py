@@ -1,4 +1,5 @@
 import dataclasses
+import tempfile
 
 import numpy as np
 import pytest
@@ -59,10 +60,12 @@ def test_ppo_learns_a_line(left):
     assert float(got[1]) < float(chance[1])  # whoever goes left is far from the right end
 
 
-def test_equal_seeds_equal_bits_and_no_global_stream_moves(left):
+def test_equal_seeds_equal_bits_and_no_global_stream_moves(left, monkeypatch, tmp_path):
     before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     told = []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     again = FAST.improve(PAIR, LEFT, seed=0, progress=told.append)
+    assert not list(tmp_path.iterdir())  # training leaves nothing in the folder for temporary files
     other = FAST.improve(PAIR, LEFT, seed=1)
     assert all(torch.equal(left.state[name], again.state[name]) for name in left.state)
     assert any(not torch.equal(left.state[name], other.state[name]) for name in left.state)

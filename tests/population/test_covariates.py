@@ -166,7 +166,8 @@ PEOPLE = pd.DataFrame(
 
 
 def test_columns_become_numbers_of_mean_nought_and_spread_one():
-    coding = Coding.of(PEOPLE, ["age", "job"])
+    with pytest.warns(UserWarning, match=r"1 of 4 raters have nothing in column 'age' .*first 'c'.*average"):
+        coding = Coding.of(PEOPLE, ["age", "job"])
     assert coding.names == ("age", "job=nurse")
     told = coding(PEOPLE)
     root = (200 / 3) ** 0.5  # spread of 20, 30, 40 about 30
