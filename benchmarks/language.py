@@ -129,7 +129,12 @@ def main() -> None:
     }
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("parts", nargs="*", help="by default all")
-    for name in words.parse_args().parts or parts:
+    words.add_argument("--toy", action="store_true", help="gpu: at toy sizes on a CPU; nothing is written")
+    given = words.parse_args()
+    if given.toy:
+        print(json.dumps(gpu(toy=True), indent=1))
+        return
+    for name in given.parts or parts:
         if name not in parts:
             raise SystemExit(f"there is no part {name!r}; there are {', '.join(parts)}")
         found = parts[name]()

@@ -110,6 +110,8 @@ for g, colour in enumerate(("#4477aa", "#cc6677")):
 axes[1].set(xlabel="step", ylabel="return, in deviations")
 axes[1].legend(frameon=False)
 axes[2].set(xlabel="step", ylabel="weight", ylim=(0, 1))
+for ax in axes[1:]:
+    ax.locator_params(axis="x", integer=True)
 fig.tight_layout()
 
 # %% [markdown]

@@ -123,7 +123,7 @@ ax.axvline(0.5, color="grey", lw=0.8)
 ax.set(yticks=place, xlim=(0.3, 1), xlabel="right about texts nobody has seen")
 ax.set_yticklabels(scores)
 ax.invert_yaxis()
-ax.legend(frameon=False)
+ax.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
 fig.tight_layout()
 
 # %% [markdown]

@@ -1,8 +1,12 @@
 """Random streams by name: adding a draw in one stage moves no other stage's numbers."""
 
 import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 
@@ -42,3 +46,15 @@ class Streams:
 
 
 Seed = int | torch.Generator | Streams
+
+
+@contextmanager
+def quiet_globals() -> Iterator[None]:
+    """Some libraries seed and draw from the global streams: put them back as they were."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)

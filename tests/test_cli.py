@@ -223,8 +223,13 @@ def test_a_bug_is_called_one(here, capsys, monkeypatch):
 def test_sentences():
     assert sentence(KeyError("no such thing")) == "no such thing"
     assert sentence(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "x.csv")) == (
-        "x.csv: No such file or directory."
+        "x.csv: No such file or directory; name a place that is there."
     )
+    half = "runs/..tastes.csv.0a1b2c3d.part.99887766.part"  # a file on its way has another name
+    assert sentence(PermissionError(errno.EACCES, os.strerror(errno.EACCES), half)) == (
+        "runs/tastes.csv: Permission denied; change its permissions, or name another place."
+    )
+    assert sentence(ValueError(".answers.0a1b2c3d.part is lost")) == "answers is lost"
     assert "memory" in sentence(MemoryError())
     for number in (errno.ENOSPC, errno.EFBIG):
         assert "the disk is full" in sentence(OSError(number, os.strerror(number)))

@@ -88,9 +88,27 @@ def sentence(problem: BaseException) -> str:
     if isinstance(problem, MemoryError):
         return "there is not enough memory: take fewer answers, or a machine with more."
     if isinstance(problem, OSError) and problem.strerror and problem.filename:
-        return f"{problem.filename}: {problem.strerror}."
+        return _finished(f"{problem.filename}: {problem.strerror}{_MENDS.get(problem.errno or 0, '')}.")
     text = problem.args[0] if isinstance(problem, KeyError) and problem.args else str(problem)
-    return " ".join(str(text).split()) or type(problem).__name__
+    return _finished(" ".join(str(text).split())) or type(problem).__name__
+
+
+_MENDS = {
+    errno.EACCES: "; change its permissions, or name another place",
+    errno.EPERM: "; change its permissions, or name another place",
+    errno.EROFS: "; name a place that can be written to",
+    errno.ENOENT: "; name a place that is there",
+    errno.ENOTDIR: "; a file stands where a folder should: name another place",
+    errno.EISDIR: "; a folder stands where a file should: name another place",
+}
+
+
+def _finished(text: str) -> str:
+    """The sentence with the names that files will have, once they are whole."""
+    part = re.compile(r"(?:^|(?<=[/'\s]))\.([^/\s']+)\.[0-9a-f]{8}\.part")
+    while (found := part.sub(r"\1", text)) != text:
+        text = found
+    return text
 
 
 def _dispatch(words: list[str]) -> int:

@@ -44,6 +44,11 @@ def report(words: list[str]) -> None:
         raise ValueError(
             f"{given.run} has no {lost}: the run has not ended; type its command again to finish it."
         ) from problem
+    except KeyError as problem:
+        raise ValueError(
+            f"{given.run} does not hold {problem.args[0]!r}, which this version reports: an older one wrote it; type its "
+            "command again with a new --out."
+        ) from problem
 
 
 def list_kind(words: list[str]) -> None:

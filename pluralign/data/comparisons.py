@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pluralign.data.brief import brief
+from pluralign.data.errors import need_tensor
 from pluralign.data.options import Options
 
 Kind = Literal["choice", "ranking", "rating", "vote"]
@@ -47,6 +49,12 @@ class Comparisons:
     covariates: Float[Tensor, "R C"] | None = None
 
     def __post_init__(self) -> None:
+        if not hasattr(self.options, "pool"):  # isinstance would build the rows of a store to look at them
+            raise TypeError(
+                f"`options` must be a store, got {type(self.options).__name__}; put features into pluralign.Items(features)."
+            )
+        for name in ("slate", "rater", "label"):
+            need_tensor(name, getattr(self, name), floats=name == "label")
         if self.slate.dim() != 2 or self.slate.shape[1] < 2:
             raise ValueError(f"`slate` must be (M, K) with K >= 2 options, got {tuple(self.slate.shape)}.")
         if self.label.shape != self.slate.shape:
@@ -125,6 +133,9 @@ class Comparisons:
         **more: Any,
     ) -> "Comparisons":
         """The short way in for K = 2: `share` (M,) in [0, 1] is the share of the first option, .5 a tie."""
+        for name, value in (("first", first), ("second", second), ("share", share)):
+            if not isinstance(value, Tensor):
+                need_tensor(name, value, floats=name == "share")
         share = share.float()
         return Comparisons(
             options, torch.stack([first, second], 1), rater, torch.stack([share, 1 - share], 1), **more
@@ -142,6 +153,9 @@ class Comparisons:
 
     def __len__(self) -> int:
         return len(self.slate)
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     @property
     def places(self) -> int:
@@ -204,3 +218,11 @@ class Comparisons:
         from pluralign.data.splits import split
 
         return split(self, by=by, share=share, seed=seed)
+
+
+def need_comparisons(verb: str, value: Any) -> None:
+    """Raise TypeError unless `value` holds answers."""
+    if not isinstance(value, Comparisons):
+        raise TypeError(
+            f"{verb} needs Comparisons, got {type(value).__name__}; pluralign.read(folder) and data.from_frame(table) make them."
+        )

@@ -197,6 +197,7 @@ def _warnings(found: Description, data: Comparisons) -> list[str]:
             f"raters contradict themselves on {found.contradictions} of {found.repeats} repeated questions: the labels "
             "are noisy, or their orientation is mixed up."
         )
-    if found.slate_sizes.keys() == {2} and len(data) >= 50 and bool((data.label.argmax(1) == 0).all()):
+    won = data.label[data.decided].argmax(1)
+    if found.slate_sizes.keys() == {2} and len(won) >= 50 and not bool(won.any()):
         notes.append("the first option always wins: its place gives the answer away; shuffle the places.")
     return notes

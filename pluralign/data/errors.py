@@ -3,6 +3,12 @@
 import difflib
 import itertools
 from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 class DataError(ValueError):
@@ -19,3 +25,15 @@ def listed(names: Iterable[str], most: int = 20) -> str:
     """The names, quoted, and how many more there are."""
     every = [repr(name) for name in names]
     return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
+
+
+def need_tensor(name: str, value: Any, *, floats: bool) -> None:
+    """Raise TypeError unless `value` is a tensor of real numbers (whole ones are), or of whole ones."""
+    kind, other = ("float()", "real") if floats else ("long()", "whole")
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"`{name}` must be a torch tensor, got {type(value).__name__}; give torch.as_tensor({name}).{kind}."
+        )
+    fits = value.dtype in WHOLE or (floats and value.is_floating_point())
+    if not fits:
+        raise TypeError(f"`{name}` must hold {other} numbers, got {value.dtype}; give {name}.{kind}.")

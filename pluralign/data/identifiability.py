@@ -46,8 +46,8 @@ def limits(data: Comparisons, alone: tuple[int, int] | None = None) -> dict[str,
         alike, looked = separable(data) if alone is None else alone
         if alike > looked / 2:
             found["separable"] = (
-                f"{alike} of {looked} raters are separable: a linear taste of their own explains every answer of theirs, "
-                "so only the prior, or what is shared between raters, says how strong it is."
+                f"{alike} of {looked} raters are separable: a linear taste of their own explains every answer of theirs "
+                "without an error, so how strong it is only the prior, or what is shared between raters, says."
             )
     return found
 

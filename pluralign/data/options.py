@@ -12,6 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from pluralign.data.brief import brief
+from pluralign.data.errors import need_tensor
+
 
 @runtime_checkable
 class Options(Protocol):
@@ -50,6 +53,12 @@ def check_finite(what: str, value: Tensor, names: tuple[str, ...], ids: tuple[st
     )
 
 
+def _check_table(what: str, value: Tensor, axes: int, shape: str) -> None:
+    need_tensor(what, value, floats=True)
+    if value.dim() != axes:
+        raise ValueError(f"`{what}` must be {shape}, got the shape {tuple(value.shape)}.")
+
+
 def _check_names(rows: int, width: int, ids: tuple[str, ...] | None, names: tuple[str, ...]) -> None:
     if ids is not None and len(ids) != rows:
         raise ValueError(f"`ids` must name each of the {rows} options, got {len(ids)} ids.")
@@ -78,6 +87,7 @@ class Items:
     embedding: int = 0
 
     def __post_init__(self) -> None:
+        _check_table("features", self.features, 2, "(N, D), a row for each option")
         check_finite("features", self.features, self.names, self.ids)
         _check_names(len(self.features), self.features.shape[-1], self.ids, self.names)
 
@@ -101,6 +111,9 @@ class Items:
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 @dataclass(frozen=True)
@@ -126,6 +139,7 @@ class Segments:
     reached: Float[Tensor, "N O"] | None = None
 
     def __post_init__(self) -> None:
+        _check_table("factors", self.factors, 3, "(N, T, F), a row for each step of each segment")
         check_finite("factors", self.factors, self.names, self.ids)
         _check_names(len(self.factors), self.factors.shape[-1], self.ids, self.names)
         if self.dt <= 0:
@@ -164,6 +178,9 @@ class Segments:
 
     def __len__(self) -> int:
         return len(self.factors)
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 @dataclass(frozen=True)
@@ -221,6 +238,9 @@ class Texts:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 def _take(ids: tuple[str, ...] | None, index: Tensor) -> tuple[str, ...] | None:

@@ -104,7 +104,8 @@ def read_preferences(
                 raise
             lost, first = lost + 1, first or str(problem)
     if lost:
-        warnings.warn(f"{lost} records are left out, the first because {first}", stacklevel=3)
+        are = "record is" if lost == 1 else "records are"
+        warnings.warn(f"{lost} {are} left out, the first because {first}", stacklevel=3)
     if not every:
         raise DataError(f"{source} has no record with an answer; give another file or template.")
     return judged(every)

@@ -178,6 +178,8 @@ def read_table(path: Path) -> Table:
             data = data.select([c for c in data.column_names if not c.startswith("__index_level_")])
         else:
             data, first, counting = _read_csv(path), 2, "the header is row 1"
+    except PermissionError:
+        raise  # nothing is wrong with the table
     except (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"{path.name} cannot be read as {path.suffix.lstrip('.')} ({str(error).strip().rstrip('.')}); "

@@ -83,7 +83,7 @@ def write(
         (half / META).write_text(json.dumps(about(data), indent=1) + "\n", "utf-8")
         _rename(half, folder)
     except OSError as error:
-        why = "the disk is full" if error.errno == errno.ENOSPC else str(error)
+        why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
         raise DataError(f"{folder} could not be written ({why}); nothing was left behind, free some space or "
                         "name another place.") from error  # fmt: skip
     finally:
@@ -95,7 +95,9 @@ def _check_target(folder: Path, overwrite: bool) -> None:
     if not folder.exists():
         return
     if not overwrite:
-        raise DataError(f"{folder} exists already; name a new folder, or give overwrite=True to replace it.")
+        raise DataError(
+            f"{folder} exists already; name a new folder, or give overwrite=True (--overwrite) to replace it."
+        )
     known = {META, *(f"comparisons{end}" for end in FORMATS), *(f"votes{end}" for end in FORMATS)}
     if not folder.is_dir() or (any(folder.iterdir()) and not any((folder / name).exists() for name in known)):
         raise DataError(f"{folder} is no folder of answers, so it is not replaced; name another folder.")

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pluralign.choice import OutcomeRule
-from pluralign.data.comparisons import Comparisons
+from pluralign.data.comparisons import Comparisons, need_comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
 from pluralign.utility.scores import slate_worths
@@ -112,6 +112,11 @@ def best(belief: Belief, draws: Draws, candidates: Comparisons, *, count: int = 
 
 
 def _need_raters(draws: Draws, questions: Comparisons) -> None:
+    need_comparisons("choosing questions", questions)
+    if not isinstance(draws, Draws):
+        raise TypeError(
+            f"`draws` must be Draws, got {type(draws).__name__}; belief.adapt(answers) gives them."
+        )
     if draws.raters != questions.raters:
         raise ValueError(f"`draws` must be for the {questions.raters} raters asked, got {draws.raters}.")
 

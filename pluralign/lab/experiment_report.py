@@ -274,7 +274,7 @@ def told_taste(taste: np.ndarray, names: list[str]) -> str:
     """The largest parts of a taste in words, in units of the typical difference: "speed +2.0, power -.5"."""
     order = np.argsort(-np.abs(taste))[:2]
     large = [n for n in order if np.abs(taste[n]) > 0.3 * np.abs(taste).max()]
-    return ", ".join(f"{names[n]} {taste[n]:+.1f}" for n in large) or "indifferent"
+    return ", ".join(f"{names[n]} {taste[n]:+z.1f}" for n in large) or "indifferent"
 
 
 def _frontier(told: dict[str, Any]) -> Any:
@@ -357,10 +357,13 @@ def _heard(told: dict[str, Any]) -> list[str]:
     for camp in camps(told):
         at = np.asarray(judged["group"]) == camp
         taste = np.asarray(judged["taste"])[at].mean(0)
-        rows.append([f"true camp {camp}", f"{at.mean():.0%}", *(f"{x:+.2f}" for x in taste)])
+        rows.append([f"true camp {camp}", f"{at.mean():.0%}", *(f"{x:+z.2f}" for x in taste)])
     for g, taste in enumerate(voices):
-        rows.append([f"voice {g}", f"{share[g]:.0%}", *(f"{x:+.2f}" for x in taste)])
-    loss = {name: told["belief"][0][name]["log loss"][0] for name in ("pooled", "model", "truth")}
+        rows.append([f"voice {g}", f"{share[g]:.0%}", *(f"{x:+z.2f}" for x in taste)])
+    loss = {
+        name: "{:z.3f} ({:z.3f} to {:z.3f})".format(*told["belief"][0][name]["log loss"])
+        for name in ("pooled", "model", "truth")
+    }
     return [
         table(
             ["who", "people", *names],
@@ -368,8 +371,8 @@ def _heard(told: dict[str, Any]) -> list[str]:
             strong=range(len(camps(told))),
             caption="Utils for a typical difference between two segments in each factor. Voices were found from answers alone.",
         ),
-        f"Log loss of answers not fitted: {loss['pooled']:.3f} with one taste for all, {loss['model']:.3f} with "
-        f"{told['config']['model']}, {loss['truth']:.3f} for whoever knows all tastes.",
+        f"Log loss of answers not fitted, in nats, with 95 % intervals over people: {loss['pooled']} with one taste for all, "
+        f"{loss['model']} with {told['config']['model']}, {loss['truth']} for whoever knows all tastes. First seed.",
     ]
 
 

@@ -18,14 +18,14 @@ from pluralign.data.reading import Folder, read_folder
 from pluralign.lab.leaderboard import fingerprint
 from pluralign.lab.naming import model_named, official
 from pluralign.lab.plan import plan
-from pluralign.lab.report import Report, cell, pairs, table
+from pluralign.lab.report import Report, cell, folded, pairs, table
 from pluralign.lab.run import Run, read_config
 from pluralign.lab.tastes import taste_names, tastes
 from pluralign.lab.what_ran import settings_and_versions
-from pluralign.metrics.diagnostics import diagnose
+from pluralign.metrics.diagnostics import ALIKE, diagnose
 from pluralign.metrics.evaluation import Table, evaluate
 from pluralign.metrics.voice_errors import PARTS, voice_errors, width_of_interval
-from pluralign.population import Belief, Draws, Voices, load
+from pluralign.population import Atoms, Belief, Draws, Voices, load
 from pluralign.population.covariates import WithCovariates
 from pluralign.utility import MLP, Basis, Ideal, Judged, Linear
 from pluralign.utility.judged import STATISTICS, JudgedWorth, rule_confusion
@@ -41,6 +41,15 @@ UTILITIES: dict[str, type[Any]] = {
     "mlp": MLP,
 }
 _TASTES = 40  # more weights than this make no table to read
+_LISTED, _CAMPS = 500, 12  # more raters or camps make no list to read
+_ABOVE = ("effective_camps", "shrinkage")  # told among what tells raters apart, the first in a stricter sense
+_WORDS = {
+    "groups": "camps",
+    "panel_log_likelihood": "log-likelihood of all answers, nats",
+    "log_evidence": "log-evidence of all answers, nats",
+    "ridge": "ridge, 1 / variance of the prior",
+    "sure": "chance of the likeliest camp, mean over raters",
+}
 _CONTROLLED = 50_000  # with more answers the control with shuffled raters, which is another fit, is left out
 
 
@@ -243,7 +252,7 @@ def write_report(run: str | Path, paper: Path | None = None) -> Path:
         f"{facts['answers']:,} answers of {facts['raters']:,} raters, {facts['seconds']:.1f} seconds.",
     )
     said = [
-        "This page describes the fit; how well it predicts is told by `pluralign evaluate` and `leaderboard`."
+        "This page describes the fit; how well it predicts is told by pluralign evaluate and leaderboard."
     ]
     if len(voices) > 1 and np.isnan(belief.effective_camps):
         said.insert(0, "Tastes are continuous; the voices are centres that sum them up.")
@@ -253,13 +262,15 @@ def write_report(run: str | Path, paper: Path | None = None) -> Path:
             f"{float(w):.0%}" for w in voices.weight
         )
     diagnosis = facts.get("diagnosis", {})
-    said += [diagnosis["verdict"]] if diagnosis else []
+    if diagnosis.get("verdict", "").startswith(ALIKE):
+        headline = "No differences between raters beyond noise"
+    said = [*([diagnosis["verdict"]] if diagnosis else []), *said]
     report.verdict(headline, said, facts.get("warnings", ()))
     names = taste_names(belief, facts["features"])
     if isinstance(belief.worth, JudgedWorth):
         share, weight = belief.draws.weight.mean(1).tolist(), belief.worth.coefficients
         rows = [
-            [name, f"{part:.0%}", *(f"{float(c):+.2f}" for c in row)]
+            [name, f"{part:.0%}", *(f"{float(c):+z.2f}" for c in row)]
             for name, part, row in zip(names, share, weight, strict=True)
         ]
         report.section(
@@ -274,7 +285,7 @@ def write_report(run: str | Path, paper: Path | None = None) -> Path:
             table(
                 ["factor", *(names if belief.worth.settings.own else ["everybody"])],
                 [
-                    [name, *(f"{float(w):+.2f}" for w in row)]
+                    [name, *(f"{float(w):+z.2f}" for w in row)]
                     for name, row in zip(facts["features"], belief.worth.reward.T, strict=False)
                 ],
                 caption="The reward that was learned beside, in utils per unit of each factor"
@@ -288,21 +299,28 @@ def write_report(run: str | Path, paper: Path | None = None) -> Path:
         about = "Utils per standard deviation of the feature; 1 util is odds of e to 1."
         if facts.get("voice_errors") is not None:
             about += (
-                " Small: 95 % intervals, by fits without a tenth of the raters each, for as many voices as were found; "
-                "with few raters they are rough."
+                " Small: 95 % intervals over raters, by fits without a tenth of them each, for as many voices as were "
+                "found; with few raters they are rough."
             )
         report.section("What each voice wants", table(head, _wants(voices, names, facts), caption=about))
+    if (camps := _who(belief)) is not None:
+        report.section("Who is in which camp", camps)
     if isinstance(belief.worth, LikeRaters):
         report.section("What people's covariates change", _shifts(belief, facts))
     if diagnosis:
         report.section(
             "How far raters are told apart",
             pairs([(k, v) for k, v in diagnosis["lines"]]),
+            "A nat is a unit of likelihood: answers worth 0.1 nats each make every other answer exp(0.1) = 1.11 times as "
+            "likely. Shrinkage: the part of the differences that is noise to this belief, 0 to 1.",
             "What no fit of this kind can tell: "
             + " ".join(t[0].upper() + t[1:] for t in diagnosis["gauges"]),
         )
-    told = {**facts["diagnostics"], "shrinkage": belief.shrinkage}
-    notes = [(k, f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in told.items()]
+    told = {k: v for k, v in facts["diagnostics"].items() if k not in _ABOVE}
+    notes = [
+        (_WORDS.get(k, k.replace("_", " ")), f"{v:.4g}" if isinstance(v, float) else str(v))
+        for k, v in told.items()
+    ]
     report.section("About the fit", pairs(notes))
     report.section(
         "What was run",
@@ -324,7 +342,7 @@ def _shifts(belief: Belief, facts: Mapping[str, Any]) -> str:
         [
             name,
             *(
-                f"{float(s):+.2f} ± {float(e):.2f}"
+                f"{float(s):+z.2f} ± {float(e):.2f}"
                 for s, e in zip(worth.shift[:, q], error[:, q], strict=True)
             ),
         ]
@@ -346,10 +364,34 @@ def _wants(voices: Voices, names: Sequence[str], facts: Mapping[str, Any]) -> li
         line = [name]
         for g, z in enumerate(voices.z[:, k].tolist()):
             error = None if unsure is None else unsure[g][k]
-            small = "" if error is None else f"{z - wide * error:+.2f} to {z + wide * error:+.2f}"
-            line.append(cell(f"{z:+.2f}", small=small, sort=z))
+            small = "" if error is None else f"{z - wide * error:+z.2f} to {z + wide * error:+z.2f}"
+            if error is not None and not np.isfinite(error):
+                small = "not known: a voice was lost with a tenth of the raters"
+            line.append(cell(f"{z:+z.2f}", small=small, sort=z))
         rows.append(line)
     return rows
+
+
+def _who(belief: Belief) -> str | None:
+    """The chance of every rater met to be in each camp, where there are camps, and few enough raters to read."""
+    chance, ids = belief.draws.weight.T, belief.rater_ids
+    plain = isinstance(belief.prior, Atoms) and belief.prior.voice is None
+    if not plain or not 1 < chance.shape[1] <= _CAMPS or not 0 < len(ids) <= _LISTED:
+        return None
+    if isinstance(belief.worth, JudgedWorth):
+        camps = list(belief.worth.names)
+    elif len(belief.voices()) == chance.shape[1]:
+        camps = [f"camp {g + 1} (voice {g})" for g in range(chance.shape[1])]
+    else:
+        camps = [f"camp {g + 1}" for g in range(chance.shape[1])]
+    rows = [
+        [name, *(cell(f"{p:.0%}", mark="best" if p == max(line) else "", sort=p) for p in line)]
+        for name, line in zip(ids, chance.tolist(), strict=True)
+    ]
+    about = (
+        "The chance of each, by the rater's own answers; pluralign adapt tells the same of raters never met."
+    )
+    return folded(f"{len(ids):,} raters", table(["rater", *camps], rows, caption=about))
 
 
 def _rules_told_apart(belief: Belief, names: list[str]) -> list[str]:
@@ -390,9 +432,8 @@ def _same_features(facts: Mapping[str, Any], data: Comparisons) -> None:
     lost = [name for name in wanted if name not in given] if given else []
     if width != got or lost:
         more = [name for name in given if name not in wanted] if wanted else []
-        first = (
-            f"; the first that is missing is {lost[0]!r}" if lost else f"; {more[0]!r} is new" if more else ""
-        )
+        first = f"; the first that is missing is {lost[0]!r}" if lost else ""
+        first += f"; {more[0]!r} is new" if more else ""
         raise ValueError(
             f"the options must have the {width} features of the training answers, got {got}{first}; give the same "
             "columns in the same order."

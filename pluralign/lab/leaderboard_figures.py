@@ -158,11 +158,12 @@ def calibration_figure(folder: Path, names: list[str], shown: str | None, colour
                 elinewidth=0.8,
                 label=say(name),
             )
-        low = min(c[(c.raters == raters) & (c.answers == "all")].predicted.min() for c in frames.values())
+        here = pd.concat([c[(c.raters == raters) & (c.answers == "all")] for c in frames.values()])
+        low = here.predicted.min()
         ax.set_xlim(max(0, low - 0.03), 1.02)
-        ax.set_ylim(max(0, low - 0.15), 1.05)
+        ax.set_ylim(max(0, min(low - 0.15, here.observed.min() - 0.05)), 1.05)
         titled(ax, label[raters])
         ax.set_xlabel("predicted chance")
     axes[0][0].set_ylabel("share that was right")
-    axes[0][0].legend(loc="upper left", frameon=False, labelcolor=INK)
+    axes[0][0].legend(loc="best", frameon=False, labelcolor=INK)
     return drawing

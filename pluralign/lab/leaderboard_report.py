@@ -25,7 +25,7 @@ from pluralign.lab.what_ran import settings_and_versions
 
 _SEEN = 0.0005  # a difference that three digits do not show is none worth a mark
 _MARKS = {
-    "best": "bold: best of the models",
+    "best": "Bold: best of the models",
     "better": "▲ better than pooled",
     "worse": "▼ worse than pooled",
 }

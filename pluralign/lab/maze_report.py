@@ -86,7 +86,7 @@ def screen(folder: str | Path) -> str:
             cells.append(f"{value:z.2f} [{low:z.2f}, {high:z.2f}]")
         lines.append(f"{what:24}{cells[0]:>26}{cells[1]:>26}")
     lines.append(
-        f"{'best possible worst camp':24}{told['twin']['value']:>26.3f}{'(exact, tabular twin)':>26}"
+        f"{'best possible worst camp':24}{told['twin']['value']:>z26.3f}{'(exact, tabular twin)':>26}"
     )
     lines += ["", f"{'':24}{'seen, accuracy':>16}{'log loss':>10}   never seen, after 0, 1, 5, 20 answers"]
     at = [first["known"].index(k) for k in (0, 1, 5, 20)]
@@ -96,7 +96,7 @@ def screen(folder: str | Path) -> str:
         curve = "  ".join(f"{mean(lambda m, k=k: m['curve'][k][0]):.3f}" for k in at)
         star = "* " if name in mark else "  "
         lines.append(
-            f"{star + words:24}{mean(lambda m: m['accuracy'][0]):>16.3f}{mean(lambda m: m['log loss'][0]):>10.3f}   {curve}"
+            f"{star + words:24}{mean(lambda m: m['accuracy'][0]):>z16.3f}{mean(lambda m: m['log loss'][0]):>z10.3f}   {curve}"
         )
     truth = float(np.mean([b["truth"] for b in told["beliefs"]]))
     ari = float(np.mean([b["members"]["camps"]["ari"] for b in told["beliefs"]]))
@@ -105,9 +105,9 @@ def screen(folder: str | Path) -> str:
         np.mean([j["serving"]["information"]["curve"][serving["known"].index(5)][0] for j in told["judged"]])
     )
     lines += [
-        f"  {'knowing all tastes':22}{truth:>16.3f}",
+        f"  {'knowing all tastes':22}{truth:>z16.3f}",
         "",
-        f"camps found: adjusted Rand index {ari:.2f}    a person never seen, after 5 well-chosen questions: {served:.2f}",
+        f"camps found: adjusted Rand index {ari:z.2f}    a person never seen, after 5 well-chosen questions: {served:z.2f}",
         "* chosen by held-out likelihood",
         f"report: {Path(folder) / 'report.html'}",
         "",
@@ -129,12 +129,12 @@ def write_report(folder: str | Path, paper: Path | None = None) -> Path:
     )
     seeds = len(told["seeds"])
     report.verdict(
-        f"The average leaves the minority {pooled[0]:z.2f}; one policy per taste gives both camps at least {min(mine):.2f}.",
+        f"The average leaves the minority {pooled[0]:z.2f}; one policy per taste gives both camps at least {min(mine):z.2f}.",
         [
             f"A policy for the pooled reward pays the blue camp {pooled[0]:z.2f} of what its own best policy would "
             f"(0 is random). The MaxMin lottery pays the worse-off camp {worst:z.2f}; "
             f"{told['twin']['value']:.3f} is the most that any policy could, by exact linear programming on the "
-            f"maze's tabular twin. A policy told whom it serves pays {mine[0]:.2f} and {mine[1]:.2f}.",
+            f"maze's tabular twin. A policy told whom it serves pays {mine[0]:z.2f} and {mine[1]:z.2f}.",
             f"Of the populations, {NAMES[first['chosen']]} predicts held-out answers best and is what policies were made from.",
         ],
         _cautions(told),
@@ -154,8 +154,8 @@ def write_report(folder: str | Path, paper: Path | None = None) -> Path:
             "One bar per person, from their answers alone: the share of red is the probability of the camp that most "
             "red people are in. The strip below the bars is the truth, which no model saw.",
         ),
-        f"Adjusted Rand index {first['members']['camps']['ari']:.2f}, matched accuracy "
-        f"{first['members']['camps']['matched']:.2f} (first seed).",
+        f"{first['members']['camps']['matched']:.0%} of people were put where they belong (first seed); adjusted Rand "
+        f"index {first['members']['camps']['ari']:z.2f}, which is 1 when all were and 0 by chance.",
     )
     report.section(
         "People never seen",
@@ -169,7 +169,8 @@ def write_report(folder: str | Path, paper: Path | None = None) -> Path:
     report.section(
         "Are probabilities what they say?",
         figure(
-            _calibration(told), "Predicted against observed share of the first option, in bins of equal size."
+            _calibration(told),
+            "Predicted chance of the likelier option against the share that chose it, in bins of equal size.",
         ),
         _population_table(told),
     )
@@ -191,11 +192,14 @@ def _cautions(told: dict[str, Any]) -> list[str]:
     return out
 
 
+def _over(seeds: int) -> str:
+    return "over seeds" if seeds >= 3 else "over episodes and people"
+
+
 def _caption(seeds: int) -> str:
-    over = "over seeds" if seeds >= 3 else "over episodes and people"
     return (
         "True returns, 0 for random actions, 1 for the camp's own best policy; 95 % intervals "
-        f"{over}. The dashed line is the best possible return of the worse-off camp, exact on the tabular twin."
+        f"{_over(seeds)}. The dashed line is the best possible return of the worse-off camp, exact on the tabular twin."
     )
 
 
@@ -322,7 +326,7 @@ def _newcomers(told: dict[str, Any]) -> Any:
 
 
 def _calibration(told: dict[str, Any]) -> Any:
-    drawing, axes = canvas(10.5, 2.9, columns=4, sharey=True)
+    drawing, axes = canvas(10.5, 3.4, columns=4, sharey=True)
     for ax, (name, words), colour in zip(axes, NAMES.items(), COLOURS):
         ax.plot([0, 1], [0, 1], color=GREY, linewidth=1)
         for belief in told["beliefs"]:
@@ -355,7 +359,8 @@ def _return_table(told: dict[str, Any]) -> str:
             cells.append(cell(f"{value:z.3f}", small=f"{low:z.3f} to {high:z.3f}", sort=value))
         cells.append(f"{min(interval(told, what, camp)[0] for camp in range(2)):z.3f}")
         rows.append(cells)
-    return table(["policy", "red camp", "blue camp", "worse-off camp"], rows, strong=(2, 3))
+    caption = f"Normalised returns, with 95 % intervals {_over(len(told['seeds']))}."
+    return table(["policy", "red camp", "blue camp", "worse-off camp"], rows, strong=(2, 3), caption=caption)
 
 
 def _population_table(told: dict[str, Any]) -> str:
@@ -366,7 +371,7 @@ def _population_table(told: dict[str, Any]) -> str:
         for metric in ("accuracy", "log loss", "calibration"):
             value, low, high = member[metric]
             cells.append(cell(f"{value:z.3f}", small=f"{max(low, 0):z.3f} to {high:z.3f}", sort=value))
-        cells += [f"{told['beliefs'][0]['held_out'][name]:.3f}", f"{member['seconds']:.2f}"]
+        cells += [f"{told['beliefs'][0]['held_out'][name]:z.3f}", f"{member['seconds']:z.2f}"]
         rows.append(cells)
     strong = [list(NAMES).index(told["beliefs"][0]["chosen"])]
     return table(
@@ -380,7 +385,7 @@ def _population_table(told: dict[str, Any]) -> str:
         ],
         rows,
         strong=strong,
-        caption="First seed. The choice is by the log loss on held-out training answers, the column before the last.",
+        caption="First seed; log loss in nats per answer; 95 % intervals over people. The choice is by the log loss on held-out training answers, the column before the last.",
     )
 
 

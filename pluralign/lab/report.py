@@ -282,7 +282,9 @@ pre{background:var(--card);border:1px solid var(--line);border-radius:6px;paddin
 font-size:.85rem}
 details{margin:10px 0}summary{cursor:pointer;color:var(--soft)}
 footer{margin-top:48px;color:var(--soft);font-size:.85rem}
-@media(max-width:600px){figure.wide svg,figure.wide img{min-width:640px}main{padding:18px 14px}h1{font-size:1.4rem}dl{grid-template-columns:1fr;gap:0 0}dd{margin-bottom:6px}}
+@media(max-width:600px){figure.wide svg,figure.wide img{min-width:640px}main{padding:18px 14px}h1{font-size:1.4rem}dl{grid-template-columns:1fr;gap:0 0}dd{margin-bottom:6px}
+tbody th{white-space:normal;min-width:8em}th:first-child{position:sticky;left:0;background:var(--paper)}
+tr.strong th:first-child{background:var(--tint)}}
 @media print{body{background:#fff;color:#000}thead th{cursor:auto}}
 """
 

@@ -170,7 +170,7 @@ def _understood(told: dict[str, Any]) -> list[str]:
     columns = {"accuracy": "answers predicted", "log_loss": "log loss", "changed": "favourites that changed"}
     found = [understood(told, name) for name in ("questions", *columns)]
     for number, (questions, *others) in enumerate(zip(*found, strict=True)):
-        rows.append([str(number + 1), f"{questions.value:.0f}", *(f"{x.value:z.3f}" for x in others)])
+        rows.append([str(number + 1), f"{questions.value:z.0f}", *(f"{x.value:z.3f}" for x in others)])
     words = "By questions of everybody about random behaviour, which were not fitted."
     return [table(["round", "answers so far", *columns.values()], rows, caption=words)]
 

@@ -203,6 +203,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{folder} does not exist; give a run folder, as `pluralign fit` or `pluralign leaderboard` writes one."
         )
+    if not folder.is_dir():
+        raise FileExistsError(f"{folder} should be a run folder, it is a file; name the folder it is in.")
     if not (folder / "config.json").is_file():
         raise FileExistsError(
             f"{folder} holds files and is no run (config.json is missing); name another folder."

@@ -235,7 +235,7 @@ def write_report(run: str | Path, paper: Path | None = None) -> Path:
     found = read_compared(run)
     report = Report(f"How far {len(found.names)} rewards are apart", f"In {found.about}.")
     a, b = divmod(int(found.value.argmax()), len(found.names))
-    headline = f"Farthest apart: {found.names[a]} and {found.names[b]}, {float(found.value[a, b]):.2f} of 2"
+    headline = f"Farthest apart: {found.names[a]} and {found.names[b]}, {float(found.value[a, b]):z.2f} of 2"
     said = [found.words(a, b), found.words(b, a)]
     careful = (
         ()
@@ -280,9 +280,9 @@ def _costs(found: Compared) -> str:
     for a, one in enumerate(found.names):
         for b, other in enumerate(found.names):
             if a != b and len(rows) < _PAIRS:
-                error = "" if found.exact else f" ± {float(found.standard_error[a, b]):.3f}"
+                error = "" if found.exact else f" ± {float(found.standard_error[a, b]):z.3f}"
                 cost = [_percent(float(x[a, b])) for x in (found.lost, found.approved)]
-                rows.append([f"{other} instead of {one}", f"{float(found.value[a, b]):.3f}{error}", *cost])
+                rows.append([f"{other} instead of {one}", f"{float(found.value[a, b]):z.3f}{error}", *cost])
     note = (
         "Of what can be lost of the second reward, best policy to worst: at worst by who optimises the first, and at worst by "
         "any one change of policy that the first approves."

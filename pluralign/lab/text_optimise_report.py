@@ -33,13 +33,13 @@ def _headline(facts: Mapping[str, Any], worst: int) -> str:
         facts["camps"][worst] if len(facts["camps"]) == 1 else f"the worst-off camp ({facts['camps'][worst]})"
     )
     return (
-        f"{who[:1].upper()}{who[1:]} prefers the policy to the reference with chance {wins['value']:.2f} "
-        f"({wins['low']:.2f} to {wins['high']:.2f}, {wins['n']} prompts that were kept apart)."
+        f"{who[:1].upper()}{who[1:]} prefers the policy to the reference with chance {wins['value']:z.2f} "
+        f"({wins['low']:z.2f} to {wins['high']:z.2f}, {wins['n']} prompts that were kept apart)."
     )
 
 
 def _distance(facts: Mapping[str, Any]) -> str:
-    return f"It is {facts['kl']['value']:.2f} nats per answer from the reference."
+    return f"It is {facts['kl']['value']:z.2f} nats per answer from the reference."
 
 
 def write_report(run: str | Path, paper: Path | None = None) -> Path:
@@ -70,9 +70,9 @@ def write_report(run: str | Path, paper: Path | None = None) -> Path:
         lines.append(
             [
                 camp,
-                f"{wins['value']:.3f}",
-                f"{wins['low']:.3f} to {wins['high']:.3f}",
-                f"{gain['value']:.2f} ± {gain['standard_error']:.2f}",
+                f"{wins['value']:z.3f}",
+                f"{wins['low']:z.3f} to {wins['high']:z.3f}",
+                f"{gain['value']:z.2f} ± {gain['standard_error']:z.2f}",
             ]
         )
     unit = {"deviation": "deviations of the reference's answers", "wins": "chances to win", "none": "utils"}[

@@ -103,13 +103,18 @@ def _apart(
     if silent is not None and silent["high"] < 0:
         notes.append(
             f"of people without a single answer pooled predicts more: {name} loses {-silent['value']:.3f} nats "
-            f"per answer there ({-silent['high']:.3f} to {-silent['low']:.3f}). What people were asked says something of them "
+            f"per answer there (95 % interval over raters {-silent['high']:.3f} to {-silent['low']:.3f}). What people were asked says something of them "
             "(they chose it, or the pairs were made from their votes); ask one question, or serve strangers by pooled."
         )
+    gains = all(_against(table, chosen.name, group)["value"] > 0 for group in people)
+    if sure:
+        first = f"Use {name}: raters differ, and telling them apart pays."
+    elif not clear and gains and row.gain > 2 * row.error:
+        first = f"Probably {name}: raters differ, but the test answers are too few to show how far telling them apart pays."
+    else:
+        first = f"{name.capitalize()}, by a hair: raters hardly differ, and pooled may do as well."
     said = [
-        f"Use {name}: raters differ, and telling them apart pays."
-        if sure
-        else f"{name.capitalize()}, by a hair: raters hardly differ, and pooled may do as well.",
+        first,
         f"On held-out answers {name} gains {row.gain:.4f} nats per answer over pooled (standard error "
         f"{row.error:.4f}); it was chosen by this alone.",
     ]
@@ -165,7 +170,8 @@ def _sentence(table: pd.DataFrame, name: str, group: tuple[str, str], most: int)
         words = "no clear difference to pooled"
     return (
         f"{who}: {say(name)} is right in {mine.value:.1%} of cases, pooled in {plain.value:.1%}; the gain in log loss is "
-        f"{loss.difference:+.3f} ({loss.difference_low:+.3f} to {loss.difference_high:+.3f}), {words}."
+        f"{loss.difference:+z.3f} nats per answer (95 % interval over raters {loss.difference_low:+z.3f} to "
+        f"{loss.difference_high:+z.3f}), {words}."
     )
 
 

@@ -29,15 +29,15 @@ class Pairs:
 
     Attributes:
         own: (R, N) a place for each text of each answer, first and second in turn.
-        start, rater, place: of an (N, R) matrix with the same places by text: where each text's begin, (2M,) whose answer
-            it is, and which place of `own`.
+        told: (N, 2R) the same places by text, those of second texts R columns later. What both hold is what the last
+            gradient left there.
+        answer: (2M,) whose each place of `told` is.
         share: (M,) of the first.
     """
 
     own: Tensor
-    start: Int[Tensor, " N1"]
-    rater: Int[Tensor, " M2"]
-    place: Int[Tensor, " M2"]
+    told: Tensor
+    answer: Int[Tensor, " M2"]
     share: Float[Tensor, " M"]
 
     @staticmethod
@@ -52,22 +52,24 @@ class Pairs:
                 f"cached heads are trained on pairs, got slates of {data.places}; split them into pairs."
             )
         order = torch.argsort(data.rater, stable=True)
-        text, rater = data.slate[order].reshape(-1).int(), data.rater[order].int()
+        text, rater = data.slate[order].reshape(-1), data.rater[order].repeat_interleave(2)
         by_text = text.argsort(stable=True)
-        start = torch.zeros(len(data.options) + 1, dtype=torch.int32)
-        start[1:] = torch.bincount(text.long(), minlength=len(data.options)).cumsum(0)
-        mine = torch.zeros(data.raters + 1, dtype=torch.int32)
-        mine[1:] = 2 * data.counts.cumsum(0)
-        own = _sparse(mine.to(device), text.to(device), torch.zeros(len(text), device=device), len(start) - 1)
-        told = (start, rater[by_text // 2], by_text.int(), data.label[order, 0].float())
-        return Pairs(own, *(one.to(device) for one in told))
+        own = _sparse(2 * data.counts, text, len(data.options), device)
+        count = torch.bincount(text, minlength=len(data.options))
+        told = _sparse(count, rater[by_text] + by_text % 2 * data.raters, 2 * data.raters, device)
+        share = data.label[order, 0].float().to(device)
+        return Pairs(own, told, (by_text // 2).int().to(device), share)
 
 
-def _sparse(start: Tensor, column: Tensor, value: Tensor, columns: int) -> Tensor:
+def _sparse(count: Int[Tensor, " rows"], column: Int[Tensor, " M2"], columns: int, device: str) -> Tensor:
+    """So many places in each row."""
+    start = torch.nn.functional.pad(count.cumsum(0), (1, 0)).int().to(device)
+    value = torch.zeros(len(column), device=device)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        size = (len(start) - 1, columns)
-        return torch.sparse_csr_tensor(start, column, value, size=size, check_invariants=False)
+        return torch.sparse_csr_tensor(
+            start, column.int().to(device), value, size=(len(count), columns), check_invariants=False
+        )
 
 
 def gradient(
@@ -75,29 +77,47 @@ def gradient(
     pairs: Pairs,
     directions: Float[Tensor, "Q D"],
     tastes: Float[Tensor, "R Q"],
-) -> tuple[Tensor, Float[Tensor, "Q D"], Float[Tensor, "R Q"]]:
-    """Nats per answer of Bradley-Terry with worths (states @ directions') . taste, and its gradients.
+) -> tuple[Float[Tensor, " M"], Float[Tensor, "Q D"], Float[Tensor, "R Q"]]:
+    """How much more the first text of each answer is worth, (states @ directions') . taste, and the slopes of `nats`.
 
     States may be bfloat16: products read them as they are and add up in float32.
     """
     score = torch.nn.functional.linear(states, directions.to(states)).float()
     worth = _worths(pairs.own, tastes, score)
-    eta = worth[0::2] - worth[1::2]
-    loss = (torch.nn.functional.softplus(eta).sum() - pairs.share @ eta) / len(eta)
-    slope = (torch.sigmoid(eta) - pairs.share) / len(eta)
-    both = torch.stack([slope, -slope], 1).view(-1)
-    back = _sparse(pairs.start, pairs.rater, both.index_select(0, pairs.place), len(tastes)) @ tastes
-    by_rater = _sparse(pairs.own.crow_indices(), pairs.own.col_indices(), both, len(score))
-    return loss, (back.T.to(states) @ states).float(), by_rater @ score
+    gap = worth[0::2] - worth[1::2]
+    slope = gap.sigmoid().sub_(pairs.share).div_(len(gap))
+    worth[0::2] = slope
+    torch.neg(slope, out=worth[1::2])
+    torch.index_select(slope, 0, pairs.answer, out=pairs.told.values())
+    back = pairs.told @ torch.cat([tastes, -tastes])
+    return gap, _product(back.to(states), states).float(), pairs.own @ score
+
+
+def nats(gap: Float[Tensor, " M"], share: Float[Tensor, " M"]) -> Float[Tensor, ""]:
+    """Nats per answer of Bradley-Terry, where the first is worth `gap` more and got `share` of the choice."""
+    return (torch.nn.functional.softplus(gap).sum() - share @ gap) / len(gap)
 
 
 def _worths(own: Tensor, tastes: Float[Tensor, "R Q"], score: Float[Tensor, "N Q"]) -> Float[Tensor, " M2"]:
-    """The worth of each text of each answer to who gave it."""
-    if own.values().numel() <= own.numel():
-        return torch.sparse.sampled_addmm(own, tastes, score.T, beta=0.0).values()
+    """The worth of each text of each answer to who gave it: what `own` holds from now on."""
+    found = own.values()
+    if len(found) <= own.numel():
+        torch.sparse.sampled_addmm(own, tastes, score.T, beta=0.0, out=own)
+        return found
     # More places than raters times texts, which the product refuses: then the whole table is the smaller thing.
     rater = torch.arange(len(tastes), device=score.device).repeat_interleave(own.crow_indices().diff())
-    return (tastes @ score.T)[rater, own.col_indices().long()]
+    return found.copy_((tastes @ score.T)[rater, own.col_indices().long()])
+
+
+def _product(back: Float[Tensor, "N Q"], states: Float[Tensor, "N D"]) -> Float[Tensor, "Q D"]:
+    """back' @ states; on a CPU each thread goes through rows of its own, where the library would cut columns."""
+    parts = torch.get_num_threads()
+    if states.device.type != "cpu" or back.shape[1] == 1 or len(states) < 1000 * parts:
+        return back.T @ states
+    rows = len(states) // parts * parts
+    cut = lambda whole: whole[:rows].view(parts, -1, whole.shape[1])
+    found = torch.bmm(cut(back).transpose(1, 2), cut(states)).sum(0)
+    return found.addmm_(back[rows:].T, states[rows:])
 
 
 @dataclass(frozen=True)
@@ -165,9 +185,9 @@ def _adam(states: Tensor, pairs: Pairs, directions: Tensor, tastes: Tensor, sett
     moments = [torch.zeros_like(x) for x in (directions, directions, tastes, tastes)]
     curve = []
     for step in range(settings.updates):
-        loss, one, two = gradient(states, pairs, directions, tastes)
+        gap, one, two = gradient(states, pairs, directions, tastes)
         if step % max(1, settings.updates // 10) == 0:
-            curve.append(float(loss))
+            curve.append(float(nats(gap, pairs.share)))
         one = one + settings.ridge / len(pairs.share) * directions
         two = two + tastes / len(pairs.share)
         two[:, 0] = 0.0

@@ -5,8 +5,8 @@ import os
 from typing import Any
 
 
-def need(name: str) -> Any:
-    """The module called `name`.
+def need(name: str, extra: str = "language") -> Any:
+    """The module called `name`, which comes with an extra.
 
     Raises:
         ImportError: it is not installed; says what to install.
@@ -23,5 +23,5 @@ def need(name: str) -> Any:
     except ImportError as problem:
         raise ImportError(
             f"language models need {name.split('.')[0]}, which is not installed ({problem}); install pluralign with "
-            "the extra `language`."
+            f"the extra `{extra}`."
         ) from problem

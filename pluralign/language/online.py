@@ -14,7 +14,7 @@ ICML 2024, for the objective. One writer is the answer, not a lottery: drawing a
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -25,7 +25,8 @@ from pluralign.language.once import Pieces
 from pluralign.language.processes import Processes
 from pluralign.language.steps import Row, Steps
 from pluralign.language.weighing import acting, moved, start, welfare_named
-from pluralign.language.writer import Reward, Tune, Writer, moving, tunable
+from pluralign.language.with_trl import tuned_by_trl
+from pluralign.language.writer import Reward, Tune, Writer, Written, moving, tunable
 from pluralign.language.yardstick import Yardstick, worths
 from pluralign.streams import Seed, Streams
 
@@ -61,6 +62,7 @@ class Online:
         tune: "lora", adapters of `rank`, or "full".
         rank: of the adapters.
         at_once: tokens read at a time.
+        trainer: "own", or "trl", the GRPOTrainer of that library, which then takes the steps.
     """
 
     welfare: str = "maxmin"
@@ -78,9 +80,12 @@ class Online:
     tune: Tune = "lora"
     rank: int = 8
     at_once: int = 8192
+    trainer: Literal["own", "trl"] = "own"
 
     def __post_init__(self) -> None:
         welfare_named(self.welfare)
+        if self.trainer not in ("own", "trl"):
+            raise ValueError(f'`trainer` must be "own" or "trl", got {self.trainer!r}.')
         if self.answers < 2:
             raise ValueError(
                 f"`answers` must be at least 2, as they are judged by each other, got {self.answers}."
@@ -120,9 +125,8 @@ class Online:
         zero = measure(range(len(measure.prompts)), measure.worth).mean((0, 1))
         state = {"weight": start(share, welfare), "returns": torch.zeros_like(share)}
 
-        def step(number: int, descend: Any) -> Row:
-            draw = streams("prompts", number)
-            place = torch.randint(len(measure.prompts), (self.prompts,), generator=draw).tolist()
+        def asked(number: int, place: Sequence[int]) -> tuple[Written, Tensor, Row]:
+            """Answers to some prompts, what each is worth by the camps' weights, which it moves, and what they are like."""
             some, chance = [measure.prompts[k] for k in place], streams.number("answers", number)
             written = writer.write(some, self.answers, seed=chance, group=group)
             read = (measure(place, worths(written, reward, self.answers)) - zero) if group.first else None
@@ -135,18 +139,24 @@ class Online:
                 state["weight"] = moved(state["weight"], told, share, welfare, self.pace)
             weight = acting(state["weight"], told, welfare, self.lean)
             whole = paid.amin(-1) if self.per_answer else paid @ weight
+            row = {"returns": now.tolist(), "weight": weight.tolist(), "length": written.length}
+            return written, whole, row
+
+        def step(number: int, descend: Any) -> Row:
+            draw = streams("prompts", number)
+            place = torch.randint(len(measure.prompts), (self.prompts,), generator=draw).tolist()
+            written, whole, row = asked(number, place)
             ahead = (whole - whole.mean(1, keepdim=True)) / (whole.std(1, keepdim=True) + 1e-6)
             above = ahead.reshape(-1).float()
-            far = self._improve(writer, reference, written.pieces, above, descend, group)
-            return {
-                "kl": far,
-                "returns": now.tolist(),
-                "weight": weight.tolist(),
-                "length": written.length,
-            }
+            return {"kl": self._improve(writer, reference, written.pieces, above, descend, group), **row}
 
         loop = Steps(self.updates, self.rate, momentum=0.5, average=1 / 3)
-        rows = loop.run(moving(writer), step, state, folder=folder, progress=progress, group=group)
+        if self.trainer == "trl":
+            rows = tuned_by_trl(
+                self, loop, writer, reference, measure.prompts, asked, streams.number("trl"), progress
+            )
+        else:
+            rows = loop.run(moving(writer), step, state, folder=folder, progress=progress, group=group)
         late = torch.tensor([row["weight"] for row in rows[len(rows) // 2 :]]).mean(0)
         return Tuned(replace(writer, name=f"{reference.name}, tuned"), late, tuple(rows))
 

@@ -5,6 +5,7 @@ import html
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -22,6 +23,7 @@ ENOUGH = 20_000  # answers by which a belief is asked; more would cost time and 
 ACTIVE = (
     0.01  # Burda, Grosse and Salakhutdinov, ICLR 2016: the variance of means above which a unit is active
 )
+ALIKE = "These data show no differences between raters beyond noise: use pooled."
 COLLAPSED = 0.05  # of the way that predictions would go if they followed a rater wholly
 
 
@@ -124,7 +126,7 @@ def diagnose(belief: Belief, data: Comparisons, seed: Seed = 0, *, control: bool
         flip=flip,
         gain=gain,
         beyond=beyond,
-        verdict=_verdict(spread, active, beyond),
+        verdict=_verdict(spread, active, beyond, belief.diagnostics),
         warnings=(*_warnings(belief, data, spread, flip), *found.values()),
         gauges=gauges(belief),
         limits=found,
@@ -249,15 +251,35 @@ def gauges(belief: Belief) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _verdict(spread: tuple[float, ...], active: int, beyond: Estimate | None) -> str:
+def _verdict(
+    spread: tuple[float, ...], active: int, beyond: Estimate | None, notes: Mapping[str, Any]
+) -> str:
     if not spread:
-        return "This belief has one taste for everybody: it says nothing about differences between raters."
+        return _one_taste(notes)
     if beyond is None:
         return f"Raters differ in {active} of {len(spread)} directions of this belief; no control says whether that is more than noise."
     words = f"{_measured(beyond, ' nats per answer')} more than answers of shuffled raters are"
     if beyond.value > 2 * beyond.standard_error:
         return f"Raters differ beyond noise: their own answers are worth {words}."
-    return f"These data show no differences between raters beyond noise: use pooled. (Own answers are worth {words}.)"
+    return f"{ALIKE} (Own answers are worth {words}.)"
+
+
+def _one_taste(notes: Mapping[str, Any]) -> str:
+    """Whether one taste was found, or was all that could be."""
+    for key, kinds_of in (("groups_table", "camps"), ("prototypes_table", "prototypes")):
+        (_, one, error), *others = notes.get(key) or [("1", math.nan, math.nan)]
+        if others:
+            # The table's errors are of differences to the best of all.
+            name, loss, apart = min(others, key=lambda row: row[1])
+            found = Estimate.normal(one - loss, apart if one <= loss else error, 0)
+            return (
+                f"{ALIKE} (Of up to {others[-1][0]} {kinds_of}, the best number above one, {name}, gains "
+                f"{_measured(found, ' nats per held-out answer')} over one taste for all.)"
+            )
+    return (
+        "This belief has one taste for everybody: it says nothing about differences between raters; fit camps or "
+        "hierarchical to look for them."
+    )
 
 
 def _warnings(belief: Belief, data: Comparisons, spread: tuple[float, ...], flip: Estimate) -> list[str]:
@@ -280,5 +302,6 @@ def _warnings(belief: Belief, data: Comparisons, spread: tuple[float, ...], flip
 def _measured(found: Estimate, unit: str) -> str:
     if not math.isfinite(found.value):
         return "nobody gave two answers"
-    error = "" if not math.isfinite(found.standard_error) else f" ± {found.standard_error:.3f}"
-    return f"{found.value:+.3f}{error}{unit}"
+    sure = math.isfinite(found.low) and math.isfinite(found.high) and found.standard_error > 0
+    bounds = f" (95 % interval over raters {found.low:+z.3f} to {found.high:+z.3f})" if sure else ""
+    return f"{found.value:+z.3f}{unit}{bounds}"

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pluralign.data.comparisons import Comparisons
+from pluralign.data.comparisons import Comparisons, need_comparisons
 from pluralign.metrics.calibration import calibration_error, reliability, vote_shares
 from pluralign.metrics.estimate import Estimate, bootstrap, worst_decile, worst_rater
 from pluralign.metrics.scores import accuracy, brier, log_loss, per_rater
@@ -85,8 +85,8 @@ class Table:
             (
                 row.metric.replace("_", " "),
                 *((row.answers,) if several else ()),
-                f"{row.value:.3f}",
-                "" if math.isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}",
+                f"{row.value:z.3f}",
+                "" if math.isnan(row.low) else f"{row.low:z.3f} to {row.high:z.3f}",
                 f"{row.n:,}",
             )
             for row in self.rows
@@ -133,6 +133,7 @@ def evaluate(
         ValueError: `test` is empty or has no decided answer.
         KeyError: `strict`, and somebody was never met.
     """
+    need_comparisons("evaluate", test)
     several = draws if isinstance(draws, Mapping) else {"all": draws}
     rows: list[Row] = []
     for answers, one in several.items():
@@ -194,9 +195,10 @@ def rater_scores(share: Float[Tensor, "M K"], test: Comparisons) -> dict[str, Fl
     }
 
 
-def curve(share: Float[Tensor, "M K"], test: Comparisons, *, bins: int = 10) -> Any:
-    """The reliability curve on the decided answers."""
+def curve(share: Float[Tensor, "M K"], test: Comparisons, *, bins: int | None = None) -> Any:
+    """The reliability curve on the decided answers; by default ten bins, fewer where they would hold under 20 answers."""
     decided = test.decided
+    bins = max(2, min(10, int(decided.sum()) // 20)) if bins is None else bins
     return reliability(share[decided].double(), test.label[decided].double(), bins=bins)
 
 

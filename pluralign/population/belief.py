@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pluralign.choice import ChoiceRule
-from pluralign.data.comparisons import Comparisons
+from pluralign.data.brief import brief
+from pluralign.data.comparisons import Comparisons, need_comparisons
 from pluralign.data.options import Options
 from pluralign.population.draws import Draws, joined
 from pluralign.population.grids import normal_grid, root
@@ -55,6 +56,7 @@ class Belief:
         A rater without answers gets the prior. `seed` is for populations whose inference is random.
         """
         del seed
+        need_comparisons("adapt", answers)
         if isinstance(self.worth, Nonlinear):
             return self.prior.read(answers, self.worth, self.rule)  # type: ignore[attr-defined]
         return self.prior.posterior(*laid_out(answers, self.worth), self.rule)
@@ -98,6 +100,7 @@ class Belief:
             draws: tastes of the raters of `data`, for example from `adapt`; by default those from training.
             strict: raise for raters never met, instead of predicting from the prior.
         """
+        need_comparisons("predict", data)
         draws = self.known(data, strict=strict) if draws is None else draws
         if draws.raters != data.raters:
             raise ValueError(f"`draws` must be for the {data.raters} raters of the data, got {draws.raters}.")
@@ -209,6 +212,9 @@ class Belief:
         between = mean.var(0, correction=0).sum() if len(mean) else torch.zeros(())
         total = within + between
         return float(within / total) if total > 0 else 1.0
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     def save(self, folder: str | Path) -> None:
         """Write safetensors + JSON into a new folder, complete or not at all."""

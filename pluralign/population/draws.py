@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pluralign.data.brief import brief
+
 
 @dataclass(frozen=True)
 class Draws:
@@ -34,6 +36,9 @@ class Draws:
             raise ValueError(
                 f"`weight` must sum to one over the draws of each rater; rater {worst} has {total[worst]}."
             )
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     @staticmethod
     def atoms(z: Float[Tensor, "S Z"], weight: Float[Tensor, "S R"]) -> "Draws":

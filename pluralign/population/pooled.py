@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pluralign.choice import ChoiceRule, Luce
-from pluralign.data.comparisons import Comparisons
+from pluralign.data.comparisons import Comparisons, need_comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
 from pluralign.population.held_out import check_ridge, choose
@@ -95,6 +95,7 @@ def common_taste(data: Comparisons, worth: Worth, rule: ChoiceRule, ridge: float
 
 def need_answers(data: Comparisons) -> None:
     """Raise when there is nothing to learn from."""
+    need_comparisons("fit", data)
     if not len(data):
         raise ValueError(
             "fit needs at least one answer, got none; check the filter or the split that made the data."

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pluralign.data.brief import brief
 from pluralign.data.options import Options
 from pluralign.utility import Worth
 
@@ -38,6 +39,9 @@ class Voices:
 
     def __len__(self) -> int:
         return len(self.z)
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     def reward(self, rows: Float[Tensor, "*b D"]) -> Float[Tensor, "*b G"]:
         """Utils per step, for each voice, of single rows (the factors an environment publishes)."""

@@ -159,7 +159,7 @@ def test_bad_records_are_refused_in_one_sentence_and_nothing_is_written(lines, t
         import_preferences(path, tmp_path / "data")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["prefs.jsonl"]
     if "user" not in change:
-        with pytest.warns(UserWarning, match="1 records are left out"):
+        with pytest.warns(UserWarning, match="1 record is left out"):
             assert len(read_preferences(path, skip=True).data) == 1
 
 

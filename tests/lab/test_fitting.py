@@ -32,7 +32,20 @@ def test_a_fit_can_be_loaded_and_finds_the_camps(run, camps_folder):
     assert max(agree, 1 - agree) > 0.95
     page = (run / "report.html").read_text()
     assert "What each voice wants" in page
+    assert "Raters speak with 2 voices" in page
+    # Everybody is listed, the likelier camp marked.
+    who = page[page.index("Who is in which camp") : page.index("How far raters are told apart")]
+    assert [f'<th scope="row">{name}</th>' in who for name in belief.rater_ids] == [True] * 60
+    assert who.count('class="best"') == 60
     assert "x0" in page
+
+
+def test_a_report_of_people_alike_says_so_first(alike_folder, tmp_path):
+    settings = {"groups": "auto", "ridge": 1.0, "restarts": 2}
+    page = (fit("camps", alike_folder, tmp_path / "alike", settings) / "report.html").read_text()
+    assert "<h2>No differences between raters beyond noise</h2>" in page
+    assert "gains" in page
+    assert "Who is in which camp" not in page
 
 
 def test_a_fit_is_not_done_twice(run, camps_folder):

@@ -1,5 +1,7 @@
 """The words of a verdict follow its figures: what shuffled raters gain too is not knowledge of raters."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,3 +64,19 @@ def test_strangers_that_are_better_served_by_pooled_are_told():
     assert len(said) == 1
     assert "loses 0.05" in said[0]
     assert not any("without a single answer" in note for note in gains["warnings"])
+
+
+def test_a_large_gain_on_too_few_people_is_not_called_a_small_one():
+    """Eight people: what they gain on the test answers is large, and its interval holds zero."""
+
+    def few(name: str, gain: float) -> Result:
+        found = member(name, gain, 0.0, gain)
+        noise = np.tile([3.0, -3.0], 100) * gain
+        people = found.people.assign(log_loss=found.people.log_loss + np.resize(noise, len(found.people)))
+        people = people[people.rater_id.str.fullmatch(r".* [0-7]")]
+        return dataclasses.replace(found, people=people)
+
+    found = told(few("camps", 0.1), few("shuffled_raters", 0.0))
+    assert found["against_pooled"]["low"] < 0 < found["against_pooled"]["value"]
+    assert found["words"][0].startswith("Probably camps: raters differ, but the test answers are too few")
+    assert "nats per answer (95 % interval over raters -" in " ".join(found["words"])

@@ -7,7 +7,7 @@ import torch
 
 import pluralign
 from pluralign.data import Comparisons, Items
-from pluralign.language.cached import Cached, Pairs, gradient
+from pluralign.language.cached import Cached, Pairs, gradient, nats
 
 
 def planted(raters=60, each=60, texts=300, width=12, seed=0):
@@ -35,8 +35,10 @@ def test_gradients_are_those_of_autograd(each):
     gap = worth[data.rater, data.slate[:, 0]] - worth[data.rater, data.slate[:, 1]]
     right = torch.nn.functional.binary_cross_entropy_with_logits(gap, data.label[:, 0])
     right.backward()
-    loss, one, two = gradient(data.options.features, Pairs.of(data), v.detach(), z.detach())
-    torch.testing.assert_close(loss, right.detach())
+    pairs = Pairs.of(data)
+    for _ in range(2):  # what the first left behind changes nothing
+        found, one, two = gradient(data.options.features, pairs, v.detach(), z.detach())
+    torch.testing.assert_close(nats(found, pairs.share), right.detach())
     torch.testing.assert_close(one, v.grad)
     torch.testing.assert_close(two, z.grad)
     half = gradient(data.options.features.bfloat16(), Pairs.of(data), v.detach(), z.detach())[1]
@@ -44,6 +46,24 @@ def test_gradients_are_those_of_autograd(each):
     with pytest.raises(ValueError, match="trained on pairs, got slates of 3"):
         Pairs.of(dataclasses.replace(data, slate=torch.cat([data.slate, data.slate[:, :1]], 1),
                                      label=torch.nn.functional.pad(data.label, (0, 1))))  # fmt: skip
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_gradients_of_many_texts_are_gathered_by_threads(threads):
+    """Each thread takes rows of its own, and what is left over is added."""
+    data = planted(raters=30, each=20, texts=2503)
+    noise = torch.Generator().manual_seed(1)
+    v, z = torch.randn(4, 12, generator=noise), torch.randn(30, 4, generator=noise)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        gap, one, _ = gradient(data.options.features, pairs := Pairs.of(data), v, z)
+    finally:
+        torch.set_num_threads(before)
+    slope, order = torch.sigmoid(gap) - pairs.share, data.rater.argsort(stable=True)
+    features = data.options.features[data.slate[order, 0]] - data.options.features[data.slate[order, 1]]
+    right = (slope[:, None] * z[data.rater[order]]).T @ features / len(gap)
+    torch.testing.assert_close(one, right)
 
 
 def test_it_predicts_as_the_exact_fit_does(tmp_path):

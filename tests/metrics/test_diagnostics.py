@@ -1,6 +1,7 @@
 """What a diagnosis says of beliefs that are as they should be, of collapsed ones, and of people without differences."""
 
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 import pluralign
 from pluralign.data import Items
 from pluralign.metrics.diagnostics import (
+    ALIKE,
     activity,
     diagnose,
     effective_camps,
@@ -78,6 +80,27 @@ def test_a_belief_made_to_collapse_is_found_out(two):
     assert found.warnings[0].startswith("predictions hardly follow what a rater answers (0.00 of the way")
     assert found.beyond is None
     assert "no control says" in found.verdict
+
+
+def test_camps_that_found_one_taste_say_that_they_looked(one):
+    """The gain of the best number above one is that of the table, and its error that of their difference."""
+    belief = Camps(groups="auto", ridge=1.0, restarts=2).fit(one, seed=0)
+    assert belief.diagnostics["groups"] == 1
+    found = diagnose(belief, one, control=False)
+    said = re.fullmatch(
+        re.escape(ALIKE)
+        + r" \(Of up to 8 camps, the best number above one, (\d), gains ([+-].{5}) nats per held-out "
+        r"answer \(95 % interval over raters ([+-].{5}) to ([+-].{5})\) over one taste for all\.\)",
+        found.verdict,
+    )
+    assert said is not None
+    loss = {name: value for name, value, _ in belief.diagnostics["groups_table"]}
+    number, gain, low, high = said.groups()
+    assert float(gain) == pytest.approx(loss["1"] - loss[number], abs=5.1e-4)
+    assert loss[number] == min(value for name, value in loss.items() if name != "1")
+    error = {name: value for name, _, value in belief.diagnostics["groups_table"]}
+    apart = error[number] if loss["1"] < loss[number] else error["1"]  # the error of the best is none
+    assert float(high) - float(low) == pytest.approx(2 * 1.96 * apart, abs=1.1e-3)
 
 
 def test_pooled_and_per_rater_are_the_two_ends(two):

@@ -284,3 +284,10 @@ def buffer_class() -> type:
             return super()._get_samples(kept if len(kept) else batch_inds, env)
 
     return Sound
+
+
+def silent() -> Any:
+    """A logger that writes nothing; Stable-Baselines3 makes a folder in the temporary directory for its own."""
+    from stable_baselines3.common.logger import Logger
+
+    return Logger(None, [])

@@ -19,6 +19,7 @@ from pluralign.policies.learners.batch import (
     made,
     price_each,
     price_of,
+    silent,
     stable_class,
 )
 from pluralign.policies.learners.episodes import (
@@ -27,7 +28,6 @@ from pluralign.policies.learners.episodes import (
     happened,
     named,
     one_thread,
-    quiet_globals,
     random_policy,
     reading,
 )
@@ -36,7 +36,7 @@ from pluralign.policies.learners.network import NetworkPolicy, PersonalNetwork
 from pluralign.policies.learners.straying import Straying
 from pluralign.population.voices import Voices
 from pluralign.rewards.transforms import Gauge
-from pluralign.streams import Seed, Streams
+from pluralign.streams import Seed, Streams, quiet_globals
 from pluralign.utility import Worth
 
 
@@ -254,6 +254,7 @@ class PPO:
                     seed=streams.number("stable baselines") % 2**31,
                     device="cpu",
                 )
+                trainer.set_logger(silent())
                 trainer.rollout_buffer.paid = paid  # type: ignore[attr-defined]
                 if shown is not None:
                     read = torch.cat([((shown.observation - centre) / scale).float(), shown.told.float()], 1)

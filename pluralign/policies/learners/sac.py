@@ -12,14 +12,13 @@ from torch import Tensor
 from pluralign.data.options import Segments
 from pluralign.policies.learner import Policy, Progress, Start, checked_weight, discounted
 from pluralign.policies.learners.actor import Actor
-from pluralign.policies.learners.batch import Price, World, made, price_each, price_of, stable_class
+from pluralign.policies.learners.batch import Price, World, made, price_each, price_of, silent, stable_class
 from pluralign.policies.learners.episodes import (
     RandomPolicy,
     episodes_of,
     happened,
     named,
     one_thread,
-    quiet_globals,
     random_policy,
     reading,
 )
@@ -27,7 +26,7 @@ from pluralign.policies.learners.memory import Memory, paid, replay_class, runni
 from pluralign.policies.learners.network import PersonalNetwork
 from pluralign.population.voices import Voices
 from pluralign.rewards.transforms import Gauge
-from pluralign.streams import Seed, Streams
+from pluralign.streams import Seed, Streams, quiet_globals
 from pluralign.utility import Worth
 
 
@@ -172,6 +171,7 @@ class SAC:
                 seed=streams.number("stable baselines") % 2**31,
                 device="cpu",
             )
+            trainer.set_logger(silent())
             trainer.replay_buffer.paid = copies
             if old is not None:
                 trainer.replay_buffer.recall(old, worth, tastes, who, copies.unit)
