@@ -38,12 +38,13 @@ from pluralign.policies.registry import optimiser
 from pluralign.population import load
 from pluralign.population.pooled import Pooled
 from pluralign.population.voices import Voices, cluster
-from pluralign.raters import PRESETS, population, questions
+from pluralign.raters import PRESETS, Asking, Uniform, population, questions
 from pluralign.rewards import known_voices
 from pluralign.saving import read
 from pluralign.saving import write as save
 from pluralign.streams import Streams
 
+ASKED: Mapping[str, Asking] = {**QUESTIONS, "uniform": Uniform()}  # nobody meets a pair twice
 JUDGED = 20  # answers of everybody, to judge predictions by
 BRIEF = 0.25  # of the usual training, for what people are shown
 FILES = (".toml", ".json", ".csv", ".csv.gz", ".parquet")  # that a population may be in
@@ -110,8 +111,8 @@ class Experiment:
             raise ValueError(
                 f'`share` must lie between 0 and 1 and is for "two-camps", got {self.share} for {self.population!r}.'
             )
-        if self.questions not in QUESTIONS:
-            raise ValueError(f"`questions` must be one of {', '.join(QUESTIONS)}, got {self.questions!r}.")
+        if self.questions not in ASKED:
+            raise ValueError(f"`questions` must be one of {', '.join(ASKED)}, got {self.questions!r}.")
         check_people(self)
         self.explains()
         optimiser(self.welfare)
@@ -233,7 +234,7 @@ def people_by(settings: Experiment, scale: Float[Tensor, " F"], seed: int) -> An
 def answers_of(settings: Experiment, shown: Shown, seed: int) -> tuple[Any, Comparisons, Comparisons]:
     """The people, what they said, and what they say to further questions, for judging."""
     people, streams = people_of(settings, shown, seed), Streams(seed).below("people")
-    train = QUESTIONS[settings.questions].ask(people, shown.segments, settings.asked, streams)
+    train = ASKED[settings.questions].ask(people, shown.segments, settings.asked, streams)
     # Judged by random pairs, however the others were chosen, and as the same people later in their lives.
     each, before = settings.asked + JUDGED, torch.full((len(people),), settings.asked)
     slate, rater = questions(len(shown.segments), each, len(people), streams)

@@ -74,6 +74,7 @@ BAD = {
         "best",
     ): "`pick` must be one of random, information, disagreement, got 'best'",
     ("--rounds", "2", "--explore", "2"): "`explore` must be a share in [0, 1], got 2",
+    ("--rounds", "2", "--questions", "uniform"): "--questions is for experiments without rounds",
     ("--pick", "random"): "--pick is for experiments in rounds; give --rounds N, too",
 }
 
