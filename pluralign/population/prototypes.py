@@ -12,11 +12,11 @@ from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.camps import Camps
-from pluralign.population.held_out import check_ridge, choose, some_of_both
+from pluralign.population.held_out import check_ridge, choose, some, some_of_both
 from pluralign.population.mixing import mixed
 from pluralign.population.pooled import common_taste, need_answers
 from pluralign.population.prior import Atoms
-from pluralign.population.simplex import Simplex, dirichlet_grid
+from pluralign.population.simplex import Mixes, Simplex, dirichlet_grid
 from pluralign.population.training import train
 from pluralign.population.wide import is_wide
 from pluralign.streams import Seed, Streams
@@ -28,10 +28,7 @@ from pluralign.utility.mlp import MLPWorth
 SIZES = (1, 2, 3, 4, 6)
 RIDGES = (0.02, 0.2, 2.0, 10.0)
 MIDDLE = 2.0  # the ridge under which the number of prototypes is chosen
-CORNERED = (
-    0.2,
-    0.05,
-)  # concentrations of raters near corners and at them, which learning approaches too slowly
+LAWS: tuple[float | str, ...] = ("learned", 0.2, 0.05, "cloud")
 DRAFTED = 20_000  # answers by which settings are chosen
 CAUTION = 1.0  # standard errors by which more prototypes must be better than fewer
 
@@ -48,13 +45,14 @@ class Prototypes:
         utility, rule: as in Pooled; Ideal() makes prototypes ideal points that share a metric.
         ridge: 1 / variance of the normal prior that draws prototypes to the common taste; "auto" chooses by
             held-out likelihood.
-        concentration: of the Dirichlet distribution, the same for every prototype; "learned" is one for each; "auto"
-            is "learned", .2 (near corners) or .05 (at corners), whichever predicts held-out answers best.
+        concentration: of the Dirichlet distribution, the same for every prototype; "learned" is one for each; "cloud" is no
+            Dirichlet distribution, but a share for each of many mixes (`Mixes`): whatever shape the law has; "auto" is
+            "learned", .2 (near corners), .05 (at corners) or "cloud", whichever predicts held-out answers best.
         draws: tastes that describe each rater.
-        rounds: EM rounds at most.
+        rounds: climbs at most.
 
     Source: Chen et al., PAL (ICLR 2025). Theirs is a hinge loss by gradient steps without a prior on weights; here
-    the answers have a likelihood, corners start from camps, and each half of a round is solved.
+    the answers have a likelihood, which is climbed from camps (`climb.py`), and weights a law that is learnt.
     """
 
     prototypes: int | str = "auto"
@@ -69,9 +67,9 @@ class Prototypes:
         check_ridge(self.ridge)
         if self.prototypes != "auto" and (not isinstance(self.prototypes, int) or self.prototypes < 1):
             raise ValueError(f'`prototypes` must be a positive number or "auto", got {self.prototypes!r}.')
-        if not (self.concentration in ("auto", "learned") or _positive(self.concentration)):
+        if not (self.concentration in ("auto", "learned", "cloud") or _positive(self.concentration)):
             raise ValueError(
-                f'`concentration` must be a positive number, "learned" or "auto", got {self.concentration!r}.'
+                f'`concentration` must be a positive number, "learned", "cloud" or "auto", got {self.concentration!r}.'
             )
         if self.draws < 2:
             raise ValueError(f"`draws` must be at least 2, got {self.draws}.")
@@ -91,8 +89,8 @@ class Prototypes:
                 f'{self.prototypes}; give fewer, or prototypes="auto".'
             )
         sizes = [k for k in SIZES if k <= present] if self.prototypes == "auto" else [int(self.prototypes)]
-        ridge = middle = MIDDLE if self.ridge == "auto" else float(self.ridge)
-        draft = replace(self, rounds=min(self.rounds, 8), draws=min(self.draws, 64))
+        ridge = MIDDLE if self.ridge == "auto" else float(self.ridge)
+        draft = replace(self, rounds=min(self.rounds, 5), draws=min(self.draws, 64))
         drafted = data  # one part for all choices, so that each number of prototypes is started once
         if held is not None:
             drafted, held = some_of_both(data, held, streams.below("drafted"), DRAFTED)
@@ -100,17 +98,11 @@ class Prototypes:
             tuple[int, int], tuple[Comparisons, Tensor]
         ] = {}  # the part is kept: its id stays its own
 
-        def begin(part: Comparisons, worth: LinearWorth, count: int) -> Tensor:
-            if (id(part), count) not in starts:
-                found = corners(part, worth, self.utility, self.rule, streams.below(count), count, middle)
-                starts[id(part), count] = (part, found)
-            return starts[id(part), count][1]
-
         def candidate(
             count: int, ridge: float, concentration: float | str
         ) -> Callable[[Comparisons], Belief]:
             settings = replace(draft, concentration=concentration)
-            return lambda part: settings._fit(part, streams.below(count), count, ridge, begin)
+            return lambda part: settings._fit(part, streams.below(count), count, ridge, starts)
 
         count, choice = choose(
             {k: candidate(k, ridge, self.concentration) for k in sizes},
@@ -128,9 +120,8 @@ class Prototypes:
             notes["ridge_table"] = choice.table
         settings = self
         if self.concentration == "auto" and linear and count > 1:
-            names: tuple[float | str, ...] = ("learned", *CORNERED)
             picked, choice = choose(
-                {c: candidate(count, ridge, c) for c in names},
+                {law: candidate(count, ridge, law) for law in LAWS},
                 drafted,
                 streams.below("concentration"),
                 held,
@@ -147,38 +138,36 @@ class Prototypes:
         streams: Streams,
         count: int,
         ridge: float,
-        begin: Callable[[Comparisons, LinearWorth, int], Tensor] | None = None,
+        starts: dict[tuple[int, int], tuple[Comparisons, Tensor]] | None = None,
     ) -> Belief:
+        """`starts` are corners found before on the same answers; what is found here replaces them."""
         worth = self.utility.start(data, width=count, generator=streams("start"))
         notes: dict[str, object] = {"prototypes": count, "ridge": ridge}
-        fixed = None if self.concentration in ("auto", "learned") else float(self.concentration)
+        law = "learned" if self.concentration == "auto" else self.concentration
         if not isinstance(worth, LinearWorth):
-            alpha = torch.full((count,), fixed or 1.0, dtype=torch.float64)
+            alpha = torch.full((count,), 1.0 if isinstance(law, str) else float(law), dtype=torch.float64)
             worth, _, more = train(cast(MLPWorth, worth), dirichlet_grid(alpha, 64), self.rule, data, streams)
             prior = Simplex(torch.eye(count).double(), alpha, self.draws if count > 1 else 1)
             return self._belief(data, worth, prior, {**notes, **more})
+        key, whole = (id(data), count), data
         data = only_shown(data, worth)
-        start = (
-            begin(data, worth, count)
-            if begin
-            else corners(data, worth, self.utility, self.rule, streams, count, ridge)
-        )
+        if starts and key in starts:
+            start = starts[key][1]
+        else:
+            part = some(data, streams, DRAFTED)
+            start = corners(part, worth, self.utility, self.rule, streams, count, MIDDLE)
         found = mixed(
-            data,
-            worth,
-            self.rule,
-            start,
-            ridge=ridge,
-            concentration=fixed,
-            draws=self.draws,
-            rounds=self.rounds,
+            data, worth, self.rule, start, ridge=ridge, law=law, draws=self.draws, rounds=self.rounds
         )
+        if starts is not None:
+            starts[key] = whole, found.corners
         return self._belief(data, found.worth, found.prior, {**notes, "rounds": found.rounds})
 
-    def _belief(self, data: Comparisons, worth: Worth, prior: Simplex, notes: dict) -> Belief:
+    def _belief(self, data: Comparisons, worth: Worth, prior: Simplex | Mixes, notes: dict) -> Belief:
         draws = prior.posterior(data, worth.basis(data.options), self.rule)
         assert data.rater_ids is not None
-        notes["dirichlet"] = tuple(prior.concentration.tolist())
+        if isinstance(prior, Simplex):
+            notes["dirichlet"] = tuple(prior.concentration.tolist())
         belief = Belief(worth, self.rule, prior, draws, data.rater_ids, self, notes)
         return replace(belief, diagnostics={**notes, "shrinkage": belief.shrinkage})
 
