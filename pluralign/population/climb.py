@@ -10,10 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pluralign.choice import ChoiceRule, Luce
+from pluralign.data.comparisons import Comparisons
 from pluralign.population.draws import Draws
-from pluralign.population.rows import answer_log_prob, likelihood
-from pluralign.population.simplex import dirichlet_grid
+from pluralign.population.rows import Rows, answer_log_prob, likelihood
+from pluralign.population.simplex import Simplex, dirichlet_grid
 from pluralign.population.wide import Incidence
+from pluralign.utility.linear import LinearWorth
 
 LEAST, MOST = 2, 8  # mixes in the cloud for each draw
 EACH = (
@@ -33,13 +35,43 @@ class Climbed:
 
     Attributes:
         corners: (Z, K). mixes: how each rater may mix them, weighted by what the rater answered.
-        rounds: climbs made. value: what was climbed.
+        rounds: climbs made.
     """
 
     corners: Float[Tensor, "Z K"]
     mixes: Draws
     rounds: int
-    value: float
+
+
+@dataclass(frozen=True)
+class Hill:
+    """What is climbed: the likelihood of the answers, less a ridge that draws corners to what they have in common.
+
+    Attributes:
+        ridge: (Z,) 1 / variance of the corners' departures from what they have in common. loose: the same of that.
+    """
+
+    ridge: Float[Tensor, " Z"]
+    loose: float
+
+    def up(self, panel: "Panel", tip: np.ndarray, log_share: Tensor) -> tuple[np.ndarray, float]:
+        """Some steps of L-BFGS from corners (Z, K), and the height that they reach."""
+        stiff = self.ridge[:, None].numpy()
+        scale = panel.scale(tip, self.ridge.numpy())
+
+        def minus(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            at = flat.reshape(tip.shape) * scale
+            value, slope, _ = panel.look(at, log_share)
+            common = stiff * at.sum(1, keepdims=True) / (self.loose + tip.shape[1] * stiff)
+            gap = at - common
+            value -= float((stiff * gap**2).sum() + self.loose * (common**2).sum()) / 2
+            return -value, -((slope - stiff * gap) * scale).ravel()
+
+        options = {"maxiter": STEPS, "maxcor": 20}
+        found = scipy.optimize.minimize(
+            minus, (tip / scale).ravel(), jac=True, method="L-BFGS-B", options=options
+        )
+        return found.x.reshape(tip.shape) * scale, -found.fun
 
 
 def climbed(
@@ -47,9 +79,8 @@ def climbed(
     rater: Int[Tensor, " M"],
     raters: int,
     start: Float[Tensor, "Z K"],
+    hill: Hill,
     *,
-    ridge: Float[Tensor, " Z"],
-    loose: float,
     concentration: float | None,
     draws: int,
     rounds: int,
@@ -64,47 +95,51 @@ def climbed(
     Args:
         incidence: M answers and the basis in which corners are sought. rater: who answered each.
         start: (Z, K).
-        ridge: 1 / variance of the corners' departures from what they have in common. loose: the same of that.
         concentration: of the Dirichlet law of mixes; None learns the shares of a cloud of many shapes.
-        draws: the cloud has so many mixes several times over. rounds: climbs at most. tolerance: stop when one gains less than this share of the value.
+        draws: the cloud has so many mixes several times over. rounds: climbs at most.
+        tolerance: stop when one gains less than this share of the value.
 
     Source: Kiefer and Wolfowitz (1956) for the shares; the slope of the likelihood is Fisher's identity.
     """
-    corners = start.shape[1]
     size = min(MOST, max(LEAST, EACH // incidence.shows.shape[0])) * draws
-    mix = cloud(corners, size, concentration)
+    mix = cloud(start.shape[1], size, concentration)
     log_share = torch.full((len(mix),), -np.log(len(mix)), dtype=mix.dtype)
     panel = Panel.of(incidence, rater, raters, mix)
-    stiff, scale = ridge[:, None].numpy(), panel.scale(start.numpy(), ridge.numpy())
     tip, last, done = start.numpy(), -np.inf, 0
-
-    def minus(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        at = flat.reshape(tip.shape) * scale
-        value, slope, _ = panel.look(at, log_share)
-        common = stiff * at.sum(1, keepdims=True) / (loose + corners * stiff)
-        gap = at - common
-        value -= float((stiff * gap**2).sum() + loose * (common**2).sum()) / 2
-        return -value, -((slope - stiff * gap) * scale).ravel()
-
     for _ in range(rounds):
         done += 1
         if concentration is None:
             log_share = shares(panel.told(tip), log_share)
-        found = scipy.optimize.minimize(
-            minus,
-            (tip / scale).ravel(),
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": STEPS, "maxcor": 20},
-        )
-        tip = found.x.reshape(tip.shape) * scale
-        if -found.fun - last < tolerance * abs(found.fun):
+        tip, value = hill.up(panel, tip, log_share)
+        if value - last < tolerance * abs(value):
             break
-        last = -found.fun
-    _, _, chance = panel.look(tip, log_share)
-    return Climbed(
-        torch.from_numpy(tip.copy()), Draws.atoms(mix.double(), chance.T.double()), done, -found.fun
-    )
+        last = value
+    chance = panel.look(tip, log_share)[2]
+    return Climbed(torch.from_numpy(tip.copy()), Draws.atoms(mix.double(), chance.T.double()), done)
+
+
+def refined(
+    data: Comparisons,
+    incidence: Incidence,
+    full: LinearWorth,
+    start: Float[Tensor, "Z K"],
+    hill: Hill,
+    prior: Simplex,
+    *,
+    rounds: int,
+) -> Float[Tensor, "Z K"]:
+    """The same climb over draws of each rater's own posterior, for answers that say more than a shared cloud can tell apart.
+
+    With draws from the posterior, p(answers | new corners) / p(answers | old) is the mean of the ratios of the likelihoods:
+    Monte Carlo maximum likelihood (Geyer and Thompson 1992), drawn anew after each climb. `prior` is the law of mixes.
+    """
+    tips, options = start, full.basis(data.options)
+    for _ in range(rounds):
+        weights = prior.weights(Rows.of(data, options @ tips, incidence.rule))
+        own = Panel.of(incidence, data.rater, data.raters, weights.z.float())
+        base = weights.weight.T.clamp_min(1e-30).log().float() - own.told(tips.numpy())
+        tips = torch.from_numpy(hill.up(own, tips.numpy(), base)[0].copy())
+    return tips
 
 
 def law_of(
@@ -123,18 +158,20 @@ class Panel:
     """Answers as they are told by every mix; numbers in single precision, sums of them in double.
 
     Attributes:
-        mix: (S, K).
+        mix: (S, K), or (S, R, K) where raters have mixes of their own.
     """
 
     incidence: Incidence
     rater: Int[Tensor, " M"]
     raters: int
-    mix: Float[Tensor, "S K"]
+    mix: Float[Tensor, "S *R K"]
     label: Float[Tensor, "M C"]
     weight: Tensor | None
 
     @staticmethod
-    def of(incidence: Incidence, rater: Int[Tensor, " M"], raters: int, mix: Float[Tensor, "S K"]) -> "Panel":
+    def of(
+        incidence: Incidence, rater: Int[Tensor, " M"], raters: int, mix: Float[Tensor, "S *R K"]
+    ) -> "Panel":
         """The panel of M answers."""
         weight = None if incidence.weight is None else torch.from_numpy(incidence.weight).float()
         return Panel(incidence, rater, raters, mix, incidence.label.float(), weight)
@@ -159,10 +196,13 @@ class Panel:
         step = max(1, CACHED // (len(self.mix) * each.shape[1]))
         for begin in range(0, len(each), step):
             part = slice(begin, begin + step)
-            eta = (each[part] @ self.mix.T).permute(2, 0, 1)
+            eta = (each[part] @ self._mixes(part).mT).permute(2, 0, 1)
             if self.incidence.absent is not None:
                 eta = eta.masked_fill(torch.from_numpy(self.incidence.absent[part]), -torch.inf)
             yield part, eta
+
+    def _mixes(self, part: slice) -> Float[Tensor, "*m S K"]:
+        return self.mix if self.mix.dim() == 2 else self.mix.transpose(0, 1)[self.rater[part]]
 
     def _told(self, each: Float[Tensor, "M J K"]) -> Float[Tensor, "R S"]:
         told = torch.zeros(self.raters, len(self.mix))
@@ -177,7 +217,7 @@ class Panel:
         return self._told(self._each(tip))
 
     def look(
-        self, tip: np.ndarray, log_share: Float[Tensor, " S"]
+        self, tip: np.ndarray, log_share: Float[Tensor, "*R S"]
     ) -> tuple[float, np.ndarray, Float[Tensor, "R S"]]:
         """The log-likelihood, its gradient (Z, K), and each rater's chance to have each mix."""
         each = self._each(tip)
@@ -189,8 +229,8 @@ class Panel:
             slope = _slope(self.incidence.rule, eta, self.label[part])
             mine = chance[self.rater[part]]
             mine = mine if self.weight is None else mine * self.weight[part, None]
-            pull[part] = (slope.permute(1, 2, 0) * mine[:, None]) @ self.mix
-        back = self.incidence.shows.T @ pull.reshape(-1, self.mix.shape[1]).double().numpy()
+            pull[part] = (slope.permute(1, 2, 0) * mine[:, None]) @ self._mixes(part)
+        back = self.incidence.shows.T @ pull.reshape(-1, self.mix.shape[-1]).double().numpy()
         back = back if self.incidence.basis is None else self.incidence.basis.T @ back
         return float(top.double().sum()), np.asarray(back), chance
 

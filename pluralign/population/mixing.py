@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pluralign.choice import ChoiceRule
 from pluralign.data.comparisons import Comparisons
-from pluralign.population.climb import ENOUGH, climbed, law_of
+from pluralign.population.climb import ENOUGH, Hill, climbed, law_of, refined
 from pluralign.population.held_out import some
 from pluralign.population.pooled import common_taste
 from pluralign.population.simplex import Mixes, Simplex, concentration_of
@@ -68,21 +68,15 @@ def mixed(
     stiff = torch.full((full.width,), ridge, dtype=torch.float64)
     if isinstance(full.lift, Squares):
         stiff[-len(full.lift.scale) :] *= STIFF
+    hill = Hill(stiff, min(ridge, 1.0))
+    fixed = None if isinstance(law, str) else float(law)
     done, tips, streams = 0, start, Streams.of(0)
     each = data.places if data.places > 2 else 1
     few, part = (some(data, streams, most // each) for most in (FEW, ENOUGH))
     for now in (few, part) if len(few) < len(part) else (part,):
         incidence = Incidence.of(now, full, rule)
         found = climbed(
-            incidence,
-            now.rater,
-            now.raters,
-            tips,
-            ridge=stiff,
-            loose=min(ridge, 1.0),
-            concentration=None if isinstance(law, str) else float(law),
-            draws=draws,
-            rounds=rounds,
+            incidence, now.rater, now.raters, tips, hill, concentration=fixed, draws=draws, rounds=rounds
         )
         tips, done = found.corners, done + found.rounds
     eye = torch.eye(corners).double()
@@ -90,8 +84,10 @@ def mixed(
         mix, share = law_of(incidence, part.rater, part.raters, tips, CLOUD * draws)
         order = (share @ mix).argsort(descending=True)
         return _finish(full, tips[:, order], Mixes(eye, mix[:, order], share), done)
-    alpha = torch.full((corners,), 1.0 if isinstance(law, str) else float(law)).double()
-    alpha = concentration_of(found.mixes, part.counts > 0) if law == "learned" else alpha
+    # Learnt from the cloud: draws of one's own miss the very corners, and what they call even makes corners move outwards.
+    alpha = concentration_of(found.mixes, part.counts > 0)
+    alpha = alpha if fixed is None else torch.full_like(alpha, fixed)
+    tips = refined(part, incidence, full, tips, hill, Simplex(eye, alpha, draws // 4), rounds=rounds // 4)
     order = alpha.argsort(descending=True)
     return _finish(full, tips[:, order], Simplex(eye, alpha[order], draws), done)
 
