@@ -10,12 +10,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pluralign.choice import ChoiceRule, Luce
-from pluralign.data.comparisons import Comparisons
 from pluralign.population.draws import Draws
-from pluralign.population.rows import Rows, answer_log_prob, likelihood
-from pluralign.population.simplex import Simplex, dirichlet_grid
+from pluralign.population.rows import answer_log_prob, likelihood
+from pluralign.population.simplex import dirichlet_grid
 from pluralign.population.wide import Incidence
-from pluralign.utility.linear import LinearWorth
 
 LEAST, MOST = 2, 8  # mixes in the cloud for each draw
 EACH = (
@@ -81,7 +79,6 @@ def climbed(
     start: Float[Tensor, "Z K"],
     hill: Hill,
     *,
-    concentration: float | None,
     draws: int,
     rounds: int,
     tolerance: float = 1e-3,
@@ -95,21 +92,19 @@ def climbed(
     Args:
         incidence: M answers and the basis in which corners are sought. rater: who answered each.
         start: (Z, K).
-        concentration: of the Dirichlet law of mixes; None learns the shares of a cloud of many shapes.
         draws: the cloud has so many mixes several times over. rounds: climbs at most.
         tolerance: stop when one gains less than this share of the value.
 
     Source: Kiefer and Wolfowitz (1956) for the shares; the slope of the likelihood is Fisher's identity.
     """
     size = min(MOST, max(LEAST, EACH // incidence.shows.shape[0])) * draws
-    mix = cloud(start.shape[1], size, concentration)
+    mix = cloud(start.shape[1], size)
     log_share = torch.full((len(mix),), -np.log(len(mix)), dtype=mix.dtype)
     panel = Panel.of(incidence, rater, raters, mix)
     tip, last, done = start.numpy(), -np.inf, 0
     for _ in range(rounds):
         done += 1
-        if concentration is None:
-            log_share = shares(panel.told(tip), log_share)
+        log_share = shares(panel.told(tip), log_share)
         tip, value = hill.up(panel, tip, log_share)
         if value - last < tolerance * abs(value):
             break
@@ -118,35 +113,11 @@ def climbed(
     return Climbed(torch.from_numpy(tip.copy()), Draws.atoms(mix.double(), chance.T.double()), done)
 
 
-def refined(
-    data: Comparisons,
-    incidence: Incidence,
-    full: LinearWorth,
-    start: Float[Tensor, "Z K"],
-    hill: Hill,
-    prior: Simplex,
-    *,
-    rounds: int,
-) -> Float[Tensor, "Z K"]:
-    """The same climb over draws of each rater's own posterior, for answers that say more than a shared cloud can tell apart.
-
-    With draws from the posterior, p(answers | new corners) / p(answers | old) is the mean of the ratios of the likelihoods:
-    Monte Carlo maximum likelihood (Geyer and Thompson 1992), drawn anew after each climb. `prior` is the law of mixes.
-    """
-    tips, options = start, full.basis(data.options)
-    for _ in range(rounds):
-        weights = prior.weights(Rows.of(data, options @ tips, incidence.rule))
-        own = Panel.of(incidence, data.rater, data.raters, weights.z.float())
-        base = weights.weight.T.clamp_min(1e-30).log().float() - own.told(tips.numpy())
-        tips = torch.from_numpy(hill.up(own, tips.numpy(), base)[0].copy())
-    return tips
-
-
 def law_of(
     incidence: Incidence, rater: Int[Tensor, " M"], raters: int, corners: Float[Tensor, "Z K"], count: int
 ) -> tuple[Float[Tensor, "S K"], Float[Tensor, " S"]]:
     """Mixes and their shares under which the answers are likeliest, among `count` that fill the simplex."""
-    panel = Panel.of(incidence, rater, raters, cloud(corners.shape[1], count, None))
+    panel = Panel.of(incidence, rater, raters, cloud(corners.shape[1], count))
     log_share = torch.full((len(panel.mix),), -np.log(len(panel.mix)), dtype=panel.mix.dtype)
     share = shares(panel.told(corners.numpy()), log_share, 5 * LOOKS).exp().double()
     kept = share > RARE / len(share)
@@ -158,20 +129,18 @@ class Panel:
     """Answers as they are told by every mix; numbers in single precision, sums of them in double.
 
     Attributes:
-        mix: (S, K), or (S, R, K) where raters have mixes of their own.
+        mix: (S, K).
     """
 
     incidence: Incidence
     rater: Int[Tensor, " M"]
     raters: int
-    mix: Float[Tensor, "S *R K"]
+    mix: Float[Tensor, "S K"]
     label: Float[Tensor, "M C"]
     weight: Tensor | None
 
     @staticmethod
-    def of(
-        incidence: Incidence, rater: Int[Tensor, " M"], raters: int, mix: Float[Tensor, "S *R K"]
-    ) -> "Panel":
+    def of(incidence: Incidence, rater: Int[Tensor, " M"], raters: int, mix: Float[Tensor, "S K"]) -> "Panel":
         """The panel of M answers."""
         weight = None if incidence.weight is None else torch.from_numpy(incidence.weight).float()
         return Panel(incidence, rater, raters, mix, incidence.label.float(), weight)
@@ -196,13 +165,10 @@ class Panel:
         step = max(1, CACHED // (len(self.mix) * each.shape[1]))
         for begin in range(0, len(each), step):
             part = slice(begin, begin + step)
-            eta = (each[part] @ self._mixes(part).mT).permute(2, 0, 1)
+            eta = (each[part] @ self.mix.T).permute(2, 0, 1)
             if self.incidence.absent is not None:
                 eta = eta.masked_fill(torch.from_numpy(self.incidence.absent[part]), -torch.inf)
             yield part, eta
-
-    def _mixes(self, part: slice) -> Float[Tensor, "*m S K"]:
-        return self.mix if self.mix.dim() == 2 else self.mix.transpose(0, 1)[self.rater[part]]
 
     def _told(self, each: Float[Tensor, "M J K"]) -> Float[Tensor, "R S"]:
         told = torch.zeros(self.raters, len(self.mix))
@@ -217,7 +183,7 @@ class Panel:
         return self._told(self._each(tip))
 
     def look(
-        self, tip: np.ndarray, log_share: Float[Tensor, "*R S"]
+        self, tip: np.ndarray, log_share: Float[Tensor, " S"]
     ) -> tuple[float, np.ndarray, Float[Tensor, "R S"]]:
         """The log-likelihood, its gradient (Z, K), and each rater's chance to have each mix."""
         each = self._each(tip)
@@ -229,7 +195,7 @@ class Panel:
             slope = _slope(self.incidence.rule, eta, self.label[part])
             mine = chance[self.rater[part]]
             mine = mine if self.weight is None else mine * self.weight[part, None]
-            pull[part] = (slope.permute(1, 2, 0) * mine[:, None]) @ self._mixes(part)
+            pull[part] = (slope.permute(1, 2, 0) * mine[:, None]) @ self.mix
         back = self.incidence.shows.T @ pull.reshape(-1, self.mix.shape[-1]).double().numpy()
         back = back if self.incidence.basis is None else self.incidence.basis.T @ back
         return float(top.double().sum()), np.asarray(back), chance
@@ -245,10 +211,8 @@ def _slope(
     return likelihood(rule, eta, label)[1]
 
 
-def cloud(corners: int, count: int, concentration: float | None) -> Float[Tensor, "S K"]:
-    """Mixes that fill the simplex: of one Dirichlet law, or the corners and mixes of several laws."""
-    if concentration is not None:
-        return dirichlet_grid(torch.full((corners,), concentration).double(), count).float()
+def cloud(corners: int, count: int) -> Float[Tensor, "S K"]:
+    """The corners, and mixes that fill the simplex."""
     some = [dirichlet_grid(torch.full((corners,), a).double(), count // len(SHAPES)) for a in SHAPES]
     return torch.cat([torch.eye(corners).double(), *some]).float()
 

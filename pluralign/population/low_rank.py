@@ -267,7 +267,7 @@ class LowRank:
             self.rule,
             tips,
             ridge=ridge,
-            law="learned",
+            concentration=None,
             draws=self.draws,
             rounds=8 * rounds,
         )

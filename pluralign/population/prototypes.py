@@ -12,8 +12,8 @@ from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.camps import Camps
-from pluralign.population.held_out import check_ridge, choose, some, some_of_both
-from pluralign.population.mixing import mixed
+from pluralign.population.held_out import check_ridge, choose, some_of_both
+from pluralign.population.mixing import clouded, mixed
 from pluralign.population.pooled import common_taste, need_answers
 from pluralign.population.prior import Atoms
 from pluralign.population.simplex import Mixes, Simplex, dirichlet_grid
@@ -28,7 +28,12 @@ from pluralign.utility.mlp import MLPWorth
 SIZES = (1, 2, 3, 4, 6)
 RIDGES = (0.02, 0.2, 2.0, 10.0)
 MIDDLE = 2.0  # the ridge under which the number of prototypes is chosen
-LAWS: tuple[float | str, ...] = ("learned", 0.2, 0.05, "cloud")
+LAWS: tuple[float | str, ...] = (
+    "learned",
+    0.2,
+    0.05,
+    "cloud",
+)  # of mixes; learning is slow to come near corners, or to them
 DRAFTED = 20_000  # answers by which settings are chosen
 CAUTION = 1.0  # standard errors by which more prototypes must be better than fewer
 
@@ -46,13 +51,14 @@ class Prototypes:
         ridge: 1 / variance of the normal prior that draws prototypes to the common taste; "auto" chooses by
             held-out likelihood.
         concentration: of the Dirichlet distribution, the same for every prototype; "learned" is one for each; "cloud" is no
-            Dirichlet distribution, but a share for each of many mixes (`Mixes`): whatever shape the law has; "auto" is
+            Dirichlet distribution, but a share for each of many mixes (`Mixes`), whatever shape their law has; "auto" is
             "learned", .2 (near corners), .05 (at corners) or "cloud", whichever predicts held-out answers best.
-        draws: tastes that describe each rater.
-        rounds: climbs at most.
+        draws: tastes that describe each rater; a cloud has up to eight times as many.
+        rounds: EM rounds, or climbs, at most.
 
     Source: Chen et al., PAL (ICLR 2025). Theirs is a hinge loss by gradient steps without a prior on weights; here
-    the answers have a likelihood, which is climbed from camps (`climb.py`), and weights a law that is learnt.
+    the answers have a likelihood, corners start from camps, and each half of a round is solved; under a cloud of mixes, of
+    few answers by many people who hardly err, the likelihood is climbed as a whole (`climb.py`).
     """
 
     prototypes: int | str = "auto"
@@ -69,7 +75,8 @@ class Prototypes:
             raise ValueError(f'`prototypes` must be a positive number or "auto", got {self.prototypes!r}.')
         if not (self.concentration in ("auto", "learned", "cloud") or _positive(self.concentration)):
             raise ValueError(
-                f'`concentration` must be a positive number, "learned", "cloud" or "auto", got {self.concentration!r}.'
+                '`concentration` must be a positive number, "learned", "cloud" or "auto", got '
+                f"{self.concentration!r}."
             )
         if self.draws < 2:
             raise ValueError(f"`draws` must be at least 2, got {self.draws}.")
@@ -89,8 +96,8 @@ class Prototypes:
                 f'{self.prototypes}; give fewer, or prototypes="auto".'
             )
         sizes = [k for k in SIZES if k <= present] if self.prototypes == "auto" else [int(self.prototypes)]
-        ridge = MIDDLE if self.ridge == "auto" else float(self.ridge)
-        draft = replace(self, rounds=min(self.rounds, 5), draws=min(self.draws, 64))
+        ridge = middle = MIDDLE if self.ridge == "auto" else float(self.ridge)
+        draft = replace(self, rounds=min(self.rounds, 8), draws=min(self.draws, 64))
         drafted = data  # one part for all choices, so that each number of prototypes is started once
         if held is not None:
             drafted, held = some_of_both(data, held, streams.below("drafted"), DRAFTED)
@@ -98,11 +105,17 @@ class Prototypes:
             tuple[int, int], tuple[Comparisons, Tensor]
         ] = {}  # the part is kept: its id stays its own
 
+        def begin(part: Comparisons, worth: LinearWorth, count: int) -> Tensor:
+            if (id(part), count) not in starts:
+                found = corners(part, worth, self.utility, self.rule, streams.below(count), count, middle)
+                starts[id(part), count] = (part, found)
+            return starts[id(part), count][1]
+
         def candidate(
             count: int, ridge: float, concentration: float | str
         ) -> Callable[[Comparisons], Belief]:
             settings = replace(draft, concentration=concentration)
-            return lambda part: settings._fit(part, streams.below(count), count, ridge, starts)
+            return lambda part: settings._fit(part, streams.below(count), count, ridge, begin)
 
         count, choice = choose(
             {k: candidate(k, ridge, self.concentration) for k in sizes},
@@ -138,29 +151,27 @@ class Prototypes:
         streams: Streams,
         count: int,
         ridge: float,
-        starts: dict[tuple[int, int], tuple[Comparisons, Tensor]] | None = None,
+        begin: Callable[[Comparisons, LinearWorth, int], Tensor] | None = None,
     ) -> Belief:
-        """`starts` are corners found before on the same answers; what is found here replaces them."""
         worth = self.utility.start(data, width=count, generator=streams("start"))
         notes: dict[str, object] = {"prototypes": count, "ridge": ridge}
-        law = "learned" if self.concentration == "auto" else self.concentration
+        fixed = None if isinstance(self.concentration, str) else float(self.concentration)
         if not isinstance(worth, LinearWorth):
-            alpha = torch.full((count,), 1.0 if isinstance(law, str) else float(law), dtype=torch.float64)
+            alpha = torch.full((count,), fixed or 1.0, dtype=torch.float64)
             worth, _, more = train(cast(MLPWorth, worth), dirichlet_grid(alpha, 64), self.rule, data, streams)
             prior = Simplex(torch.eye(count).double(), alpha, self.draws if count > 1 else 1)
             return self._belief(data, worth, prior, {**notes, **more})
-        key, whole = (id(data), count), data
         data = only_shown(data, worth)
-        if starts and key in starts:
-            start = starts[key][1]
-        else:
-            part = some(data, streams, DRAFTED)
-            start = corners(part, worth, self.utility, self.rule, streams, count, MIDDLE)
-        found = mixed(
-            data, worth, self.rule, start, ridge=ridge, law=law, draws=self.draws, rounds=self.rounds
+        start = (
+            begin(data, worth, count)
+            if begin
+            else corners(data, worth, self.utility, self.rule, streams, count, ridge)
         )
-        if starts is not None:
-            starts[key] = whole, found.corners
+        told = (data, worth, self.rule, start)
+        if self.concentration == "cloud" and count > 1:
+            found = clouded(*told, ridge=ridge, draws=self.draws, rounds=self.rounds)
+        else:
+            found = mixed(*told, ridge=ridge, concentration=fixed, draws=self.draws, rounds=self.rounds)
         return self._belief(data, found.worth, found.prior, {**notes, "rounds": found.rounds})
 
     def _belief(self, data: Comparisons, worth: Worth, prior: Simplex | Mixes, notes: dict) -> Belief:

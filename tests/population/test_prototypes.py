@@ -9,7 +9,7 @@ from pluralign import Ideal, Prototypes, recipes
 from pluralign.choice import Luce
 from pluralign.data import Comparisons, Items
 from pluralign.population import Draws
-from pluralign.population.mixing import mixed
+from pluralign.population.mixing import loudness, mixed
 from pluralign.population.rows import Rows
 from pluralign.population.simplex import Simplex, concentration_of, log_ratio_frame, modes
 from pluralign.streams import Streams
@@ -99,6 +99,22 @@ def test_the_concentration_is_learnt(alpha, accepted, rng):
     )
 
 
+@pytest.mark.parametrize("factor", [0.7, 1.0, 1.4])
+def test_worths_are_made_as_loud_as_the_answers_say(factor, rng):
+    """Of worths told too loud or too soft by a factor, that factor is found; with flat draws it is Bayes' rule."""
+    raters, per_rater, corners = 60, 60, torch.eye(2).double()
+    weight = torch.rand(raters, 1, generator=rng).double()
+    items = 2 * torch.randn(100, 2, generator=rng).double()
+    slate, rater, label = asked(torch.cat([weight, 1 - weight], 1) @ items.T, raters, per_rater, rng)
+    data = Comparisons(Items(items), slate, rater, label)
+    rows = Rows.of(data, items / factor, Luce())
+    weights = Simplex(corners, torch.ones(2).double(), draws=128).weights(rows)
+    # 3,600 answers, each of about .1 / 4 information on the logarithm of the factor: one in ten is four standard errors.
+    assert loudness(rows, weights, 0.0) == factor
+    # A prior that insists is heard.
+    assert loudness(rows, weights, 1e6) == 0.7
+
+
 def planted(rng, raters=40, per_rater=40):
     """Ideal points in the plane: raters somewhere in the triangle of three."""
     points = 1.5 * torch.tensor([[1.0, 0.0], [-0.5, 0.9], [-0.5, -0.9]]).double()
@@ -144,7 +160,7 @@ def test_one_corner_is_the_pooled_model(rng):
     data, _, _ = planted(rng, raters=5, per_rater=20)
     linear = Linear().start(data, width=None, generator=Streams.of(0)("start"))
     found = mixed(
-        data, linear, Luce(), torch.zeros(2, 1).double(), ridge=1.0, law="learned", draws=8, rounds=3
+        data, linear, Luce(), torch.zeros(2, 1).double(), ridge=1.0, concentration=None, draws=8, rounds=3
     )
     from pluralign import Pooled
 
