@@ -10,7 +10,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pluralign.choice import ChoiceRule, Luce
-from pluralign.population.draws import Draws
 from pluralign.population.rows import answer_log_prob, likelihood
 from pluralign.population.simplex import dirichlet_grid
 from pluralign.population.wide import Incidence
@@ -27,62 +26,18 @@ LOOKS = 20  # rounds of EM for the shares
 RARE = 1e-3  # of an even share; mixes with less are left out
 
 
-@dataclass(frozen=True)
-class Climbed:
-    """What `climbed` found.
-
-    Attributes:
-        corners: (Z, K). mixes: how each rater may mix them, weighted by what the rater answered.
-        rounds: climbs made.
-    """
-
-    corners: Float[Tensor, "Z K"]
-    mixes: Draws
-    rounds: int
-
-
-@dataclass(frozen=True)
-class Hill:
-    """What is climbed: the likelihood of the answers, less a ridge that draws corners to what they have in common.
-
-    Attributes:
-        ridge: (Z,) 1 / variance of the corners' departures from what they have in common. loose: the same of that.
-    """
-
-    ridge: Float[Tensor, " Z"]
-    loose: float
-
-    def up(self, panel: "Panel", tip: np.ndarray, log_share: Tensor) -> tuple[np.ndarray, float]:
-        """Some steps of L-BFGS from corners (Z, K), and the height that they reach."""
-        stiff = self.ridge[:, None].numpy()
-        scale = panel.scale(tip, self.ridge.numpy())
-
-        def minus(flat: np.ndarray) -> tuple[float, np.ndarray]:
-            at = flat.reshape(tip.shape) * scale
-            value, slope, _ = panel.look(at, log_share)
-            common = stiff * at.sum(1, keepdims=True) / (self.loose + tip.shape[1] * stiff)
-            gap = at - common
-            value -= float((stiff * gap**2).sum() + self.loose * (common**2).sum()) / 2
-            return -value, -((slope - stiff * gap) * scale).ravel()
-
-        options = {"maxiter": STEPS, "maxcor": 20}
-        found = scipy.optimize.minimize(
-            minus, (tip / scale).ravel(), jac=True, method="L-BFGS-B", options=options
-        )
-        return found.x.reshape(tip.shape) * scale, -found.fun
-
-
 def climbed(
     incidence: Incidence,
     rater: Int[Tensor, " M"],
     raters: int,
     start: Float[Tensor, "Z K"],
-    hill: Hill,
     *,
+    ridge: Float[Tensor, " Z"],
+    loose: float,
     draws: int,
     rounds: int,
     tolerance: float = 1e-3,
-) -> Climbed:
+) -> tuple[Float[Tensor, "Z K"], int]:
     """Maximise sum_r log sum_s share_s p(answers of r | corners @ mix_s) over corners and shares, less the ridge.
 
     Where people hardly err, EM moves a boundary only as far as draws made under the old one allow; the likelihood itself
@@ -92,8 +47,12 @@ def climbed(
     Args:
         incidence: M answers and the basis in which corners are sought. rater: who answered each.
         start: (Z, K).
+        ridge: 1 / variance of the corners' departures from what they have in common. loose: the same of that.
         draws: the cloud has so many mixes several times over. rounds: climbs at most.
         tolerance: stop when one gains less than this share of the value.
+
+    Returns:
+        corners (Z, K), and the climbs made.
 
     Source: Kiefer and Wolfowitz (1956) for the shares; the slope of the likelihood is Fisher's identity.
     """
@@ -101,16 +60,32 @@ def climbed(
     mix = cloud(start.shape[1], size)
     log_share = torch.full((len(mix),), -np.log(len(mix)), dtype=mix.dtype)
     panel = Panel.of(incidence, rater, raters, mix)
+    stiff, scale = ridge[:, None].numpy(), panel.scale(ridge.numpy())
     tip, last, done = start.numpy(), -np.inf, 0
-    for _ in range(rounds):
+
+    def minus(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        at = flat.reshape(tip.shape) * scale
+        value, slope, _ = panel.look(at, log_share)
+        common = stiff * at.sum(1, keepdims=True) / (loose + tip.shape[1] * stiff)
+        gap = at - common
+        value -= float((stiff * gap**2).sum() + loose * (common**2).sum()) / 2
+        return -value, -((slope - stiff * gap) * scale).ravel()
+
+    while done < rounds:
         done += 1
         log_share = shares(panel.told(tip), log_share)
-        tip, value = hill.up(panel, tip, log_share)
-        if value - last < tolerance * abs(value):
+        found = scipy.optimize.minimize(
+            minus,
+            (tip / scale).ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": STEPS, "maxcor": 20},
+        )
+        tip = found.x.reshape(tip.shape) * scale
+        if -found.fun - last < tolerance * abs(found.fun):
             break
-        last = value
-    chance = panel.look(tip, log_share)[2]
-    return Climbed(torch.from_numpy(tip.copy()), Draws.atoms(mix.double(), chance.T.double()), done)
+        last = -found.fun
+    return torch.from_numpy(tip.copy()), done
 
 
 def law_of(
@@ -145,13 +120,13 @@ class Panel:
         weight = None if incidence.weight is None else torch.from_numpy(incidence.weight).float()
         return Panel(incidence, rater, raters, mix, incidence.label.float(), weight)
 
-    def scale(self, tip: np.ndarray, ridge: np.ndarray) -> np.ndarray:
+    def scale(self, ridge: np.ndarray) -> np.ndarray:
         """(Z, 1) one over the root of a bound on the curvature, by which steps are of like size."""
         square = self.incidence.shows.copy()
         square.data = square.data**2
         seen = np.asarray(square.sum(0)).ravel()
         basis = self.incidence.basis
-        curve = (seen if basis is None else seen @ basis**2) / (4 * tip.shape[1])
+        curve = (seen if basis is None else seen @ basis**2) / (4 * self.mix.shape[1])
         return 1 / np.sqrt(curve + ridge + 1e-12)[:, None]
 
     def _each(self, tip: np.ndarray) -> Float[Tensor, "M J K"]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pluralign.choice import ChoiceRule
 from pluralign.data.comparisons import Comparisons
-from pluralign.population.climb import ENOUGH, Hill, climbed, law_of
+from pluralign.population.climb import ENOUGH, climbed, law_of
 from pluralign.population.draws import Draws
 from pluralign.population.held_out import some
 from pluralign.population.pooled import common_taste
@@ -133,13 +133,22 @@ def clouded(
 ) -> Mixture:
     """Climb to the corners under a cloud of mixes, by some raters first; arguments as for `mixed`."""
     done, tips, streams = 0, start, Streams.of(0)
-    hill = Hill(torch.from_numpy(_stiffness(full, ridge, 1)[:, 1]), min(ridge, 1.0))
+    stiff = torch.from_numpy(_stiffness(full, ridge, 1)[:, 1])
     each = data.places if data.places > 2 else 1
     few, part = (some(data, streams, most // each) for most in (FEW, ENOUGH))
     for now in (few, part) if len(few) < len(part) else (part,):
         incidence = Incidence.of(now, full, rule)
-        found = climbed(incidence, now.rater, now.raters, tips, hill, draws=draws, rounds=rounds)
-        tips, done = found.corners, done + found.rounds
+        tips, more = climbed(
+            incidence,
+            now.rater,
+            now.raters,
+            tips,
+            ridge=stiff,
+            loose=min(ridge, 1.0),
+            draws=draws,
+            rounds=rounds,
+        )
+        done += more
     mix, share = law_of(incidence, part.rater, part.raters, tips, CLOUD * draws)
     order = (share @ mix).argsort(descending=True)
     prior = Mixes(torch.eye(start.shape[1]).double(), mix[:, order], share)
