@@ -17,7 +17,7 @@ from pluralign.data.options import Options
 from pluralign.population.draws import Draws, joined
 from pluralign.population.grids import normal_grid, root
 from pluralign.population.prior import Atoms, Gaussian, Prior
-from pluralign.population.simplex import Simplex
+from pluralign.population.simplex import Mixes, Simplex
 from pluralign.population.voices import Voices, cluster
 from pluralign.streams import Seed, Streams
 from pluralign.utility.conditional import laid_out
@@ -160,7 +160,7 @@ class Belief:
                 heard if bool(heard.any()) else share > 0
             )  # more atoms than people: each speaks for a part of one
             return Voices(self.worth, self.prior.z[heard], share[heard] / share[heard].sum())
-        if isinstance(self.prior, Simplex) and (count is None or count >= len(self.prior.corners)):
+        if isinstance(self.prior, Simplex | Mixes) and (count is None or count >= len(self.prior.corners)):
             # Mixing weights add up to the mean taste, so a corner's share is all that raters have of it.
             share = self.prior.shares(self.draws)
             heard = (share * max(self.draws.raters, 1) >= 0.5) | (share == share.max())

@@ -21,6 +21,7 @@ from pluralign.population.normal import normal_em
 from pluralign.population.pooled import common_taste, need_answers
 from pluralign.population.prior import Gaussian, Prior, inverse
 from pluralign.population.rows import Rows, buckets
+from pluralign.population.simplex import Simplex
 from pluralign.population.spectral import spectral
 from pluralign.population.subspace import narrowed, refined
 from pluralign.population.wide import is_wide
@@ -271,6 +272,7 @@ class LowRank:
             rounds=8 * rounds,
         )
         draws = found.prior.posterior(data, found.worth.basis(data.options), self.rule)
+        assert isinstance(found.prior, Simplex)
         notes = {"rank": rank, "ridge": ridge, "dirichlet": tuple(found.prior.concentration.tolist())}
         return self._belief(data, found.worth, found.prior, draws, notes)
 

@@ -1,6 +1,6 @@
-"""Fit corners and a Dirichlet distribution of mixing weights: EM, with draws of every rater's weights in between."""
+"""Fit corners and the law of mixing weights: by EM with draws of every rater's weights, or by climbing over a cloud of mixes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,17 +9,22 @@ from torch import Tensor
 
 from pluralign.choice import ChoiceRule
 from pluralign.data.comparisons import Comparisons
+from pluralign.population.climb import ENOUGH, climbed, law_of
 from pluralign.population.draws import Draws
+from pluralign.population.held_out import some
 from pluralign.population.pooled import common_taste
 from pluralign.population.prior import own_log_prob
 from pluralign.population.rows import Rows
-from pluralign.population.simplex import TINY, Simplex, concentration_of
+from pluralign.population.simplex import TINY, Mixes, Simplex, concentration_of
 from pluralign.population.wide import Incidence, is_wide, loadings
+from pluralign.streams import Streams
 from pluralign.utility.ideal import Squares
 from pluralign.utility.linear import LinearWorth
 
 STIFF = 30.0  # squares of an ideal point are the metric, which raters share unless their answers insist
 FACTORS = (0.7, 0.85, 1.0, 1.2, 1.4)  # by which all worths may grow in a round
+FEW = 20_000  # answers by which corners are sought first in a cloud
+CLOUD = 8  # mixes for each draw, of whom most get no share
 LOOKED = 1000  # raters by whom it is chosen
 
 
@@ -30,12 +35,14 @@ class Mixture:
     Attributes:
         worth: the basis of the belief: the features where they are narrow, the K corners where they are wide.
         prior: of tastes in that basis.
-        rounds: EM rounds run.
+        rounds: EM rounds run, or climbs.
+        corners: (Z, K) in the basis in which they were sought.
     """
 
     worth: LinearWorth
-    prior: Simplex
+    prior: Simplex | Mixes
     rounds: int
+    corners: Float[Tensor, "Z K"]
 
 
 def mixed(
@@ -66,10 +73,7 @@ def mixed(
     if corners == 1:
         return _finish(full, common[:, None], torch.ones(1).double(), 1, 0)
     incidence = Incidence.of(data, full, rule)
-    stiffness = np.full((full.width, 1 + corners), ridge)
-    stiffness[:, 0] = min(ridge, 1.0)
-    if isinstance(full.lift, Squares):
-        stiffness[-len(full.lift.scale) :, 1:] *= STIFF
+    stiffness = _stiffness(full, ridge, corners)
     matrix = torch.cat([common[:, None], start - common[:, None]], 1)
     alpha = torch.full((corners,), 1.0 if concentration is None else float(concentration)).double()
     told = data.counts > 0
@@ -117,11 +121,56 @@ def loudness(rows: Rows, weights: Draws, penalty: float) -> float:
     return max(FACTORS, key=gain)
 
 
+def clouded(
+    data: Comparisons,
+    full: LinearWorth,
+    rule: ChoiceRule,
+    start: Float[Tensor, "Z K"],
+    *,
+    ridge: float,
+    draws: int,
+    rounds: int,
+) -> Mixture:
+    """Climb to the corners under a cloud of mixes, by some raters first; arguments as for `mixed`."""
+    done, tips, streams = 0, start, Streams.of(0)
+    stiff = torch.from_numpy(_stiffness(full, ridge, 1)[:, 1])
+    each = data.places if data.places > 2 else 1
+    few, part = (some(data, streams, most // each) for most in (FEW, ENOUGH))
+    for now in (few, part) if len(few) < len(part) else (part,):
+        incidence = Incidence.of(now, full, rule)
+        tips, more = climbed(
+            incidence,
+            now.rater,
+            now.raters,
+            tips,
+            ridge=stiff,
+            loose=min(ridge, 1.0),
+            draws=draws,
+            rounds=rounds,
+        )
+        done += more
+    mix, share = law_of(incidence, part.rater, part.raters, tips, CLOUD * draws)
+    order = (share @ mix).argsort(descending=True)
+    prior = Mixes(torch.eye(start.shape[1]).double(), mix[:, order], share)
+    return _placed(full, tips[:, order], prior, done)
+
+
+def _stiffness(full: LinearWorth, ridge: float, corners: int) -> np.ndarray:
+    """(Z, 1 + K) 1 / variance of the common taste's numbers and of the departures'."""
+    stiffness = np.full((full.width, 1 + corners), ridge)
+    stiffness[:, 0] = min(ridge, 1.0)
+    if isinstance(full.lift, Squares):
+        stiffness[-len(full.lift.scale) :, 1:] *= STIFF
+    return stiffness
+
+
 def _finish(full: LinearWorth, tips: Tensor, alpha: Tensor, draws: int, rounds: int) -> Mixture:
     order = alpha.argsort(descending=True)
-    tips, alpha = tips[:, order], alpha[order]
+    prior = Simplex(torch.eye(len(alpha)).double(), alpha[order], draws)
+    return _placed(full, tips[:, order], prior, rounds)
+
+
+def _placed(full: LinearWorth, tips: Tensor, prior: Simplex | Mixes, rounds: int) -> Mixture:
     if is_wide(full):
-        return Mixture(
-            full.onto(tips.contiguous()), Simplex(torch.eye(len(alpha)).double(), alpha, draws), rounds
-        )
-    return Mixture(full, Simplex(tips.T.contiguous(), alpha, draws), rounds)
+        return Mixture(full.onto(tips.contiguous()), prior, rounds, tips)
+    return Mixture(full, replace(prior, corners=tips.T.contiguous()), rounds, tips)

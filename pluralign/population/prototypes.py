@@ -13,10 +13,10 @@ from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.camps import Camps
 from pluralign.population.held_out import check_ridge, choose, some_of_both
-from pluralign.population.mixing import mixed
+from pluralign.population.mixing import clouded, mixed
 from pluralign.population.pooled import common_taste, need_answers
 from pluralign.population.prior import Atoms
-from pluralign.population.simplex import Simplex, dirichlet_grid
+from pluralign.population.simplex import Mixes, Simplex, dirichlet_grid
 from pluralign.population.training import train
 from pluralign.population.wide import is_wide
 from pluralign.streams import Seed, Streams
@@ -28,10 +28,12 @@ from pluralign.utility.mlp import MLPWorth
 SIZES = (1, 2, 3, 4, 6)
 RIDGES = (0.02, 0.2, 2.0, 10.0)
 MIDDLE = 2.0  # the ridge under which the number of prototypes is chosen
-CORNERED = (
+LAWS: tuple[float | str, ...] = (
+    "learned",
     0.2,
     0.05,
-)  # concentrations of raters near corners and at them, which learning approaches too slowly
+    "cloud",
+)  # of mixes; learning is slow to come near corners, or to them
 DRAFTED = 20_000  # answers by which settings are chosen
 CAUTION = 1.0  # standard errors by which more prototypes must be better than fewer
 
@@ -48,13 +50,15 @@ class Prototypes:
         utility, rule: as in Pooled; Ideal() makes prototypes ideal points that share a metric.
         ridge: 1 / variance of the normal prior that draws prototypes to the common taste; "auto" chooses by
             held-out likelihood.
-        concentration: of the Dirichlet distribution, the same for every prototype; "learned" is one for each; "auto"
-            is "learned", .2 (near corners) or .05 (at corners), whichever predicts held-out answers best.
-        draws: tastes that describe each rater.
-        rounds: EM rounds at most.
+        concentration: of the Dirichlet distribution, the same for every prototype; "learned" is one for each; "cloud" is no
+            Dirichlet distribution, but a share for each of many mixes (`Mixes`), whatever shape their law has; "auto" is
+            "learned", .2 (near corners), .05 (at corners) or "cloud", whichever predicts held-out answers best.
+        draws: tastes that describe each rater; a cloud has up to eight times as many.
+        rounds: EM rounds, or climbs, at most.
 
     Source: Chen et al., PAL (ICLR 2025). Theirs is a hinge loss by gradient steps without a prior on weights; here
-    the answers have a likelihood, corners start from camps, and each half of a round is solved.
+    the answers have a likelihood, corners start from camps, and each half of a round is solved; under a cloud of mixes, of
+    few answers by many people who hardly err, the likelihood is climbed as a whole (`climb.py`).
     """
 
     prototypes: int | str = "auto"
@@ -69,9 +73,10 @@ class Prototypes:
         check_ridge(self.ridge)
         if self.prototypes != "auto" and (not isinstance(self.prototypes, int) or self.prototypes < 1):
             raise ValueError(f'`prototypes` must be a positive number or "auto", got {self.prototypes!r}.')
-        if not (self.concentration in ("auto", "learned") or _positive(self.concentration)):
+        if not (self.concentration in ("auto", "learned", "cloud") or _positive(self.concentration)):
             raise ValueError(
-                f'`concentration` must be a positive number, "learned" or "auto", got {self.concentration!r}.'
+                '`concentration` must be a positive number, "learned", "cloud" or "auto", got '
+                f"{self.concentration!r}."
             )
         if self.draws < 2:
             raise ValueError(f"`draws` must be at least 2, got {self.draws}.")
@@ -128,9 +133,8 @@ class Prototypes:
             notes["ridge_table"] = choice.table
         settings = self
         if self.concentration == "auto" and linear and count > 1:
-            names: tuple[float | str, ...] = ("learned", *CORNERED)
             picked, choice = choose(
-                {c: candidate(count, ridge, c) for c in names},
+                {law: candidate(count, ridge, law) for law in LAWS},
                 drafted,
                 streams.below("concentration"),
                 held,
@@ -151,7 +155,7 @@ class Prototypes:
     ) -> Belief:
         worth = self.utility.start(data, width=count, generator=streams("start"))
         notes: dict[str, object] = {"prototypes": count, "ridge": ridge}
-        fixed = None if self.concentration in ("auto", "learned") else float(self.concentration)
+        fixed = None if isinstance(self.concentration, str) else float(self.concentration)
         if not isinstance(worth, LinearWorth):
             alpha = torch.full((count,), fixed or 1.0, dtype=torch.float64)
             worth, _, more = train(cast(MLPWorth, worth), dirichlet_grid(alpha, 64), self.rule, data, streams)
@@ -163,22 +167,18 @@ class Prototypes:
             if begin
             else corners(data, worth, self.utility, self.rule, streams, count, ridge)
         )
-        found = mixed(
-            data,
-            worth,
-            self.rule,
-            start,
-            ridge=ridge,
-            concentration=fixed,
-            draws=self.draws,
-            rounds=self.rounds,
-        )
+        told = (data, worth, self.rule, start)
+        if self.concentration == "cloud" and count > 1:
+            found = clouded(*told, ridge=ridge, draws=self.draws, rounds=self.rounds)
+        else:
+            found = mixed(*told, ridge=ridge, concentration=fixed, draws=self.draws, rounds=self.rounds)
         return self._belief(data, found.worth, found.prior, {**notes, "rounds": found.rounds})
 
-    def _belief(self, data: Comparisons, worth: Worth, prior: Simplex, notes: dict) -> Belief:
+    def _belief(self, data: Comparisons, worth: Worth, prior: Simplex | Mixes, notes: dict) -> Belief:
         draws = prior.posterior(data, worth.basis(data.options), self.rule)
         assert data.rater_ids is not None
-        notes["dirichlet"] = tuple(prior.concentration.tolist())
+        if isinstance(prior, Simplex):
+            notes["dirichlet"] = tuple(prior.concentration.tolist())
         belief = Belief(worth, self.rule, prior, draws, data.rater_ids, self, notes)
         return replace(belief, diagnostics={**notes, "shrinkage": belief.shrinkage})
 

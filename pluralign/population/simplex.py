@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pluralign.choice import ChoiceRule
 from pluralign.data.comparisons import Comparisons
+from pluralign.population.cloud import panel
 from pluralign.population.draws import Draws
 from pluralign.population.newton import solve
 from pluralign.population.prior import normal_grid, own_log_prob
@@ -104,6 +105,46 @@ class Simplex:
             spread = torch.einsum("sr,srx,sry->rxy", soft, gap, gap)
             spread = spread + 1e-6 * torch.eye(corners - 1).to(z)
         return Draws(z, weight)
+
+
+@dataclass(frozen=True)
+class Mixes:
+    """taste = w @ corners with w one of S mixes: whatever shape their law has, Bayes' rule is exact.
+
+    Attributes:
+        corners: (K, Z) the prototypes. mix: (S, K). share: (S,), sums to one.
+    """
+
+    corners: Float[Tensor, "K Z"]
+    mix: Float[Tensor, "S K"]
+    share: Float[Tensor, " S"]
+
+    @property
+    def mean(self) -> Float[Tensor, " Z"]:
+        """(Z,) the expected taste."""
+        return self.share @ self.mix @ self.corners
+
+    @property
+    def covariance(self) -> Float[Tensor, "Z Z"]:
+        """(Z, Z) the spread of tastes."""
+        gap = self.mix @ self.corners - self.mean
+        return (gap * self.share[:, None]).T @ gap
+
+    def shares(self, draws: Draws) -> Float[Tensor, " K"]:
+        """(K,) how much of each corner the raters of `draws` have together; without raters, newcomers."""
+        return (draws.weight.mean(1) if draws.raters else self.share) @ self.mix
+
+    def sample(self, count: int, *, generator: torch.Generator) -> Float[Tensor, "count Z"]:
+        """Tastes of `count` new raters."""
+        pick = torch.multinomial(self.share, count, replacement=True, generator=generator)
+        return self.mix[pick] @ self.corners
+
+    def posterior(self, data: Comparisons, basis: Float[Tensor, "N Z"], rule: ChoiceRule) -> Draws:
+        """Each rater's chance to have each mix."""
+        log = self.share.log()[:, None].expand(-1, data.raters)
+        if len(data):
+            log = log + panel(Rows.of(data, basis @ self.corners.T, rule), self.mix)
+        return Draws.atoms(self.mix @ self.corners, torch.softmax(log, 0))
 
 
 def modes(
