@@ -21,7 +21,7 @@ class Exchange:
     Attributes:
         prompt: a text, or the JSON of a list of messages; "" where there was none.
         answer: the text of the answer.
-        text: both, as one text; of messages, "role: content".
+        text: both, as one text; after messages, "role: content".
     """
 
     prompt: str
@@ -52,7 +52,9 @@ def exchanges(prompt: Any, answers: list[Any], names: list[str], where: Where) -
         plain = _plain(answer)
         if not plain.strip():
             raise DataError(f"{where(name)}: an answer is expected, got an empty text; drop the record.")
-        whole = "\n\n".join(part for part in (head, said(answer)) if part)
+        # The same answer is the same text, whether it came as a message or plain.
+        turn = plain if isinstance(asked, str) else said(_spoken(answer))
+        whole = "\n\n".join(part for part in (head, turn) if part)
         found.append(Exchange(asked if isinstance(asked, str) else dumped(asked), plain, whole))
     texts = [one.text for one in found]
     for place, text in enumerate(texts):
@@ -113,6 +115,10 @@ def _plain(answer: Any) -> str:
     if all(one["role"] == "assistant" for one in answer):
         return "\n\n".join(one["content"] for one in answer)
     return said(answer)
+
+
+def _spoken(answer: Any) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": answer}] if isinstance(answer, str) else answer
 
 
 def _without(asked: Any, answer: Any) -> Any:

@@ -72,6 +72,15 @@ def test_parquet_csv_and_json_say_the_same(lines, tmp_path):
         assert wins(read(tmp_path / name).data) == expected
 
 
+@pytest.mark.parametrize("prompt", ["q", [{"role": "user", "content": "q"}]])
+def test_an_answer_as_a_message_is_the_plain_answer(lines, prompt):
+    as_message = lambda text: [{"role": "assistant", "content": text}]
+    plain = [one | {"prompt": prompt} for one in PAIRS[:2]]
+    mixed = [plain[0], plain[1] | {name: as_message(plain[1][name]) for name in ("chosen", "rejected")}]
+    assert wins(read(lines(*mixed)).data) == wins(read(lines(*plain)).data)
+    assert len(read(lines(*mixed)).data.options) == 2
+
+
 def test_messages_with_the_prompt_inside_beside_or_repeated_are_the_same(lines):
     beside = {
         "rater": "a",
