@@ -158,8 +158,7 @@ def worlds(world: str, seeds: int, training: float, **more: Any) -> dict[str, An
 
 
 def minority(world: str, seeds: int, training: float, **more: Any) -> dict[str, Any]:
-    """Four people beside forty, and twenty beside twenty; about random pairs."""
-    more["questions"] = "uniform"
+    """Four people beside forty, and twenty beside twenty."""
     even = measured(world, seeds, training, **more)
     uneven = measured(world, seeds, training, people=44, share=10 / 11, **more)
     return {
@@ -172,8 +171,7 @@ def minority(world: str, seeds: int, training: float, **more: Any) -> dict[str, 
 
 
 def adversaries(world: str, seeds: int, training: float, **more: Any) -> dict[str, Any]:
-    """By a model that expects two camps and adversaries, and by one that takes these for a third camp; about random pairs."""
-    more["questions"] = "uniform"
+    """By a model that expects two camps and adversaries, and by one that takes these for a third camp."""
     even = measured(world, seeds, training, **more)
     kinds: dict[str, dict[str, Any]] = {"trust": {"model": "trust", "groups": 2}, "camps": {}}
     found: dict[str, Any] = {}
