@@ -311,8 +311,8 @@ def write_report(run: str | Path, paper: Path | None = None) -> Path:
         report.section(
             "How far raters are told apart",
             pairs([(k, v) for k, v in diagnosis["lines"]]),
-            "A nat is a unit of likelihood: answers worth 0.1 nats each make every other answer exp(0.1) = 1.11 times as "
-            "likely. Shrinkage: the part of the differences that is noise to this belief, 0 to 1.",
+            "A nat is a unit of likelihood: a gain of 0.1 nats per answer makes each predicted answer exp(0.1) = 1.11 times "
+            "as likely. Shrinkage: the part of the differences that is noise to this belief, 0 to 1.",
             "What no fit of this kind can tell: "
             + " ".join(t[0].upper() + t[1:] for t in diagnosis["gauges"]),
         )
