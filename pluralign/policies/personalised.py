@@ -28,7 +28,8 @@ class Personalised:
     Attributes:
         people: how many tastes are drawn from a belief to train for; voices serve for themselves, evenly, as
             a minority is no easier to serve than a majority.
-        voices: how many voices sum up a continuous population, for the policies to begin with.
+        voices: how many groups of like tastes a belief's people are put in: each is trained for as much as any other,
+            and their centres are the voices whose policies are begun with.
     """
 
     people: int = 512
@@ -81,7 +82,10 @@ class Personalised:
         even = torch.full((len(drawn),), 1 / len(drawn), dtype=torch.float64)
         metric = torch.eye(drawn.shape[1], dtype=torch.float64)
         centre, share = cluster(drawn, even, metric, self.voices, generator=streams("voices"))
-        return Voices(people.worth, centre, share), torch.cat([centre, drawn])
+        group = torch.cdist(drawn, centre).argmin(1)
+        even = 1 / torch.bincount(group, minlength=len(centre)).double()[group]
+        served = torch.multinomial(even, self.people, replacement=True, generator=streams("served"))
+        return Voices(people.worth, centre, share), torch.cat([centre, drawn[served]])
 
 
 def serve(personal: Personal, draws: Draws) -> tuple[Policy, ...]:

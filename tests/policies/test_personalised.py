@@ -89,6 +89,29 @@ def test_a_loud_rater_among_many_moves_nobody():
     assert all(torch.equal(a, b) for a, b in zip(shown[:half], shown[half:]))
 
 
+def test_the_rare_are_trained_for_as_much_as_the_common():
+    trained = []
+
+    class Told(Tabular):
+        def personalise(self, worth, tastes, **more):
+            trained.append(tastes)
+            return super().personalise(worth, tastes, **more)
+
+    people = known_voices([[1.0, 0.0], [0.0, 1.0]])
+    rare = torch.eye(2, dtype=torch.float64)[:, (torch.arange(40) == 7).long()]
+    share = torch.tensor([39 / 40, 1 / 40], dtype=torch.float64)
+    one = Belief(
+        people.worth,
+        Luce(),
+        Atoms(people.z, share),
+        Draws.atoms(people.z, rare),
+        tuple(map(str, range(40))),
+        None,
+    )
+    Personalised(people=512).optimise(Told(bandit(torch.eye(2))), one, seed=0)
+    assert abs(float(trained[0][:, 1].mean()) - 0.5) < 4.5 * (0.25 / 512) ** 0.5
+
+
 def test_strangers_are_served_from_draws_zero_and_few_shot():
     learner = Tabular(bandit(GROUPS))
     people = voices(3, [0.6, 0.3, 0.1])
