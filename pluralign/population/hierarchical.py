@@ -12,7 +12,7 @@ from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
 from pluralign.population.held_out import check_ridge, choose
 from pluralign.population.laplace import laplace_em
-from pluralign.population.normal import normal_em
+from pluralign.population.normal import normal_em, surer
 from pluralign.population.pooled import need_answers
 from pluralign.population.prior import Gaussian, inverse
 from pluralign.population.rows import Rows
@@ -104,7 +104,7 @@ class Hierarchical:
         mean, covariance, middle, sharp, rounds, evidence = fit(
             rows, self.rounds, self.strength, anchored=False
         )
-        prior = Gaussian(mean, covariance, self.draws)
+        prior = Gaussian(surer(mean, covariance, rows), covariance, self.draws)
         draws = prior.around(middle, sharp, rows, inverse(covariance))
         return self._belief(data, worth, prior, draws, {**notes, "rounds": rounds, "log_evidence": evidence})
 

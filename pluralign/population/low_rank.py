@@ -17,7 +17,7 @@ from pluralign.population.held_out import FEW, check_ridge, choose, hold_out
 from pluralign.population.hierarchical import tempered
 from pluralign.population.mixing import mixed
 from pluralign.population.newton import modes
-from pluralign.population.normal import normal_em
+from pluralign.population.normal import normal_em, surer
 from pluralign.population.pooled import common_taste, need_answers
 from pluralign.population.prior import Gaussian, Prior, inverse
 from pluralign.population.rows import Rows, buckets
@@ -230,7 +230,7 @@ class LowRank:
         mean, covariance, mode, curvature, _, evidence = normal_em(
             rows, work[0], self.strength, anchored=False, sweeps=work[1]
         )
-        prior = Gaussian(mean, covariance, self.draws)
+        prior = Gaussian(surer(mean, covariance, rows), covariance, self.draws)
         draws = prior.around(mode, curvature, rows, inverse(covariance))
         return self._belief(
             data, worth, prior, draws, {"rank": rank, "ridge": ridge, "log_evidence": evidence}
@@ -242,6 +242,8 @@ class LowRank:
         size = start.size[:rank]
         unit = replace(rows, x=rows.x * size).contrast
         variance = spread / max(unit, 1e-12) * size.square()
+        # Few people in few columns differ in fewer directions than were asked for: nobody goes along the others.
+        variance = variance.clamp_min(1e-9 * float(variance.max()) + 1e-12)
         zero = torch.zeros_like(size)
         mode, _, _ = modes(buckets(rows), self.rule, zero, torch.diag(1 / variance), data.raters)
         known = mode[rows.present]
@@ -286,7 +288,7 @@ class LowRank:
             mean, covariance, mode, curvature, _, evidence = normal_em(
                 rows, 40, self.strength, anchored=False
             )
-            prior = Gaussian(mean, covariance, self.draws)
+            prior = Gaussian(surer(mean, covariance, rows), covariance, self.draws)
             draws = prior.around(mode, curvature, rows, inverse(covariance))
             belief = self._belief(part, worth, prior, draws, {"rank": rank, "log_evidence": evidence})
             return tempered(belief, part, temper)

@@ -36,6 +36,7 @@ LAWS: tuple[float | str, ...] = (
 )  # of mixes; learning is slow to come near corners, or to them
 DRAFTED = 20_000  # answers by which settings are chosen
 CAUTION = 1.0  # standard errors by which more prototypes must be better than fewer
+WORTHWHILE = 0.01  # of what the best number gains over one, which a smaller number may miss
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ class Prototypes:
             streams.below("prototypes"),
             held,
             cautious=CAUTION,
+            worthwhile=WORTHWHILE,
             most=DRAFTED,
         )
         notes: dict[str, object] = {"prototypes_table": choice.table}

@@ -153,3 +153,17 @@ def test_settings_that_mean_nothing_are_refused():
     with pytest.raises(ValueError, match="`rounds` must be 0 or more"):
         LowRank(rounds=-1)
     assert recipes.pref().weights == "free"
+
+
+@pytest.mark.parametrize("method", ["normal", "ridge"])
+def test_more_directions_than_the_columns_have(method, rng):
+    """Twelve columns that say three things: people differ in three directions, whatever the rank."""
+    few = torch.randn(50, 3, generator=rng).double()
+    items = few @ torch.randn(3, 12, generator=rng).double()
+    slate = torch.rand(480, 50, generator=rng).argsort(1)[:, :2]
+    rater = torch.arange(480) % 40
+    worth = (few[slate] * torch.randn(40, 1, 3, generator=rng).double()[rater]).sum(-1)
+    data = Comparisons(Items(items), slate, rater, Luce().sample(worth, generator=rng).double())
+    lean, full = (LowRank(rank=q, method=method, temper=1.0).fit(data).predict(data) for q in (3, 12))
+    assert float((lean - full).abs().mean()) < 0.05
+    assert float((full - 0.5).abs().mean()) > 0.1

@@ -12,7 +12,7 @@ from pluralign.population.hierarchical import Hierarchical
 from pluralign.population.laplace import laplace_em
 from pluralign.population.nearest import posteriors
 from pluralign.population.newton import modes
-from pluralign.population.normal import ENOUGH, normal_em
+from pluralign.population.normal import ENOUGH, normal_em, surer
 from pluralign.population.rows import Rows, buckets
 
 
@@ -111,3 +111,43 @@ def ranks(method, worlds=6, count=20):
 def test_tastes_are_calibrated_and_those_of_laplace_are_not():
     assert chisquare(ranks("normal")).pvalue > 1e-3
     assert chisquare(ranks("laplace")).pvalue < 1e-6
+
+
+def rows_with(raters, width, rng):
+    """Two questions of each rater; answers do not matter here."""
+    x = torch.randn(2 * raters, 2, width, generator=rng).double()
+    slate = torch.arange(4 * raters).reshape(-1, 2)
+    data = Comparisons(
+        Items(x.flatten(0, 1)),
+        slate,
+        torch.arange(2 * raters) // 2,
+        torch.tensor([[1.0, 0.0]]).expand(2 * raters, 2),
+    )
+    return Rows.of(data, x.flatten(0, 1), Luce())
+
+
+def test_seven_people_of_two_minds_say_nothing_of_an_eighth(rng):
+    """A mean of .25 where tastes are 1 and -1: 15/16 / 7 of variance, more than its square."""
+    one = torch.ones(1, 1).double()
+    assert float(surer(torch.tensor([0.25]).double(), 15 / 16 * one, rows_with(7, 1, rng))) == 0.0
+    assert float(
+        surer(torch.tensor([0.25]).double(), 15 / 16 * one, rows_with(700, 1, rng))
+    ) == pytest.approx(0.25 * (1 - 15 / 700), abs=1e-9)
+    assert float(surer(one[0], 0 * one, rows_with(2, 1, rng))) == 1.0
+
+
+def test_the_surer_mean_misses_the_true_one_by_less(rng):
+    """Sixteen numbers, ten people: by the theorem of James and Stein, whatever the true mean is."""
+    rows, width, people = rows_with(10, 16, rng), 16, 10
+    x = rows.x.reshape(-1, width)
+    metric = x.T @ x / len(x)
+    size = lambda gap: torch.einsum("nx,xy,ny->n", gap, metric, gap)
+    for length in (0.0, 0.5, 2.0):
+        true = torch.randn(400, width, generator=rng).double()
+        true = length * true / true.norm(dim=1, keepdim=True)
+        taste = true[:, None] + torch.randn(400, people, width, generator=rng).double()
+        gap = taste - taste.mean(1, keepdim=True)
+        spread = gap.mT @ gap / (people - 1)
+        told = torch.stack([surer(t.mean(0), c, rows) for t, c in zip(taste, spread)])
+        gain = size(taste.mean(1) - true) - size(told - true)
+        assert float(gain.mean()) > 2 * float(gain.std()) / 20
