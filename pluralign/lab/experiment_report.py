@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pluralign.lab.experiment import SUMMARIES
+from pluralign.lab.experiment_stages import SUMMARIES
 from pluralign.lab.report import (
     COLOURS,
     GREY,

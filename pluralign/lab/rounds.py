@@ -22,7 +22,9 @@ from pluralign.data.options import Segments
 from pluralign.elicitation.choosers import CHOOSERS
 from pluralign.lab.beds import bed
 from pluralign.lab.closed_loop import Loop, camps_of, closed_loop
-from pluralign.lab.experiment import FEW, STAGES, Experiment, people_of, shown_of, summary
+from pluralign.lab.experiment import Experiment, people_of, shown_of
+from pluralign.lab.experiment_stages import STAGES, summary
+from pluralign.lab.experiment_training import FEW
 from pluralign.lab.films import film
 from pluralign.lab.naming import model_named
 from pluralign.lab.progress import Bar

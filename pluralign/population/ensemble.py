@@ -124,9 +124,16 @@ def disagreement(belief: Belief, data: Comparisons, draws: Draws | None = None) 
 
 
 def _draws_each(council: Council, total: int) -> list[int]:
-    counts = [len(p.prior.z) if hasattr(p.prior, "z") else p.prior.draws for p in council.parts]
+    counts = [_draws(part.prior) for part in council.parts]
     assert sum(counts) == total
     return counts
+
+
+def _draws(prior: Any) -> int:
+    """How many tastes describe a rater under this prior."""
+    if hasattr(prior, "size"):
+        return prior.size
+    return len(prior.z) if hasattr(prior, "z") else prior.draws
 
 
 __all__ = ["Ensemble", "apart", "disagreement"]

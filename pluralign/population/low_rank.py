@@ -14,7 +14,7 @@ from pluralign.population.around import Around
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
 from pluralign.population.held_out import FEW, check_ridge, choose, hold_out
-from pluralign.population.hierarchical import tempered
+from pluralign.population.hierarchical import tempered, volumes
 from pluralign.population.mixing import mixed
 from pluralign.population.newton import modes
 from pluralign.population.normal import normal_em, surer
@@ -42,6 +42,8 @@ DRAFTED, POLISHED = (10, 8), (40, 50)  # rounds of EM and last sweeps: to compar
 SHRUNK = 30.0  # ridge of the estimates whose singular vectors are the start
 CAUTION = 0.5
 
+Way = tuple[str, int, float, float, float]  # method, rounds, ridge, temper, volume
+
 
 @dataclass(frozen=True)
 class LowRank:
@@ -64,6 +66,7 @@ class LowRank:
         temper: for "normal", factor on the fitted covariance; "auto" chooses among 1, 1/2, 1/4: directions found in
             the answers that they explain overstate how far raters differ. For "ridge", the variance of a typical
             comparison's worth in squared utils; "auto" chooses among 100, 1,000, 10,000. By held-out likelihood.
+        volume: factor on all worths under "normal"; "auto" as in Hierarchical.
         draws: tastes that describe each rater under "normal".
         rounds: of the alternation, 0 for the start as it is; "auto" chooses 0 or 2 by held-out likelihood.
         strength: pseudo-raters behind the prior guess that raters hardly differ.
@@ -78,6 +81,7 @@ class LowRank:
     ridge: float | str = "auto"
     method: str = "auto"
     temper: float | str = "auto"
+    volume: float | str = "auto"
     draws: int = 64
     rounds: int | str = "auto"
     strength: float = 2.0
@@ -135,12 +139,14 @@ class LowRank:
         rank, choice = choose(drafts, kept, streams.below("rank"), out, cautious=CAUTION, worthwhile=0.0)
         notes["rank_table"] = choice.table
 
-        def candidate(part: Comparisons, method: str, rounds: int, ridge: float, temper: float) -> Belief:
+        def candidate(
+            part: Comparisons, method: str, rounds: int, ridge: float, temper: float, volume: float
+        ) -> Belief:
             if method == "ridge":
                 return self._ridge(part, begin(part), rank, temper)
-            return tempered(normal(part, rank, rounds, ridge), part, temper)
+            return tempered(normal(part, rank, rounds, ridge), part, temper, volume)
 
-        def picked(ways: list[tuple[str, int, float, float]]) -> tuple[str, int, float, float]:
+        def picked(ways: list[Way]) -> Way:
             found, choice = choose(
                 {way: _with(candidate, *way) for way in ways}, kept, streams.below("temper"), out
             )
@@ -153,17 +159,21 @@ class LowRank:
             self.method == "auto" and self.temper == "auto" and rank
         )  # a temper means another thing to each
         methods = METHODS if either else ("ridge",) if self.method == "ridge" and rank else ("normal",)
-        ways = {m: [(m, 0, ridges[0], t) for t in self._tempers(m)] for m in methods}
+        loud = volumes(self.volume, self.temper, data)
+        ways = {m: [(m, 0, ridges[0], t, loud[0]) for t in self._tempers(m)] for m in methods}
         best = ways[methods[0]][0]
+        if "normal" in ways:
+            best = picked([(*best[:4], v) for v in loud])
         if "ridge" in ways:
             best = picked([best, *ways["ridge"]])
         # What else there is to choose is for those whom draws of normal tastes describe.
         if best[0] == "normal":
             shapes = [(n, r) for n in lengths for r in (ridges if n else ridges[:1])]
-            best = picked([("normal", n, r, t) for n, r in shapes for t in self._tempers("normal")])
-        method, rounds, ridge, temper = best
+            best = picked([("normal", n, r, t, best[4]) for n, r in shapes for t in self._tempers("normal")])
+        method, rounds, ridge, temper, volume = best
         found = candidate(data, *best)
         notes |= {**found.diagnostics, "ridge": ridge, "method": method, "rounds": rounds, "temper": temper}
+        notes["volume"] = volume
         return replace(found, diagnostics={**notes, "shrinkage": found.shrinkage})
 
     def _tempers(self, method: str) -> tuple[float, ...]:
@@ -230,7 +240,7 @@ class LowRank:
         mean, covariance, mode, curvature, _, evidence = normal_em(
             rows, work[0], self.strength, anchored=False, sweeps=work[1]
         )
-        prior = Gaussian(surer(mean, covariance, rows), covariance, self.draws)
+        prior = Gaussian(surer(mean, covariance, curvature, rows), covariance, self.draws)
         draws = prior.around(mode, curvature, rows, inverse(covariance))
         return self._belief(
             data, worth, prior, draws, {"rank": rank, "ridge": ridge, "log_evidence": evidence}
@@ -249,7 +259,7 @@ class LowRank:
         known = mode[rows.present]
         mode = torch.where(rows.present[:, None], mode, known.mean(0))
         moment = known.T @ known / len(known) + 1e-6 * torch.diag(variance)
-        prior = Around(known, moment, draws=self.draws)
+        prior = Around(known, moment, draws=self.draws, strength=self.strength)
         draws = Draws(mode[None], torch.ones(1, data.raters).to(mode))
         worth = start.worth.onto(start.matrix[:, 1 : 1 + rank].contiguous())
         return self._belief(data, worth, prior, draws, {"rank": rank})
@@ -288,7 +298,7 @@ class LowRank:
             mean, covariance, mode, curvature, _, evidence = normal_em(
                 rows, 40, self.strength, anchored=False
             )
-            prior = Gaussian(surer(mean, covariance, rows), covariance, self.draws)
+            prior = Gaussian(surer(mean, covariance, curvature, rows), covariance, self.draws)
             draws = prior.around(mode, curvature, rows, inverse(covariance))
             belief = self._belief(part, worth, prior, draws, {"rank": rank, "log_evidence": evidence})
             return tempered(belief, part, temper)

@@ -63,22 +63,27 @@ def normal_em(
     return mean, covariance, middle, sharp, done, float((fit - far / 2 + size / 2)[present].sum())
 
 
-def surer(mean: Tensor, covariance: Tensor, rows: Rows) -> Tensor:
+def surer(mean: Tensor, covariance: Tensor, sharp: Tensor, rows: Rows) -> Tensor:
     """The mean of R people, drawn to indifference as far as it may be chance.
 
-    R people who differ have a mean worth that misses the crowd's by tr(covariance metric) / R in squared utils at a typical
-    question, which is also what it would be expected to have if the crowd had none. Where seven people are of two minds, a
-    stranger is a coin flip; where hundreds answered, or a few agree, hardly anything changes.
+    An estimate of the mean misses the crowd's by V = (sum_r (covariance + J_r^-1)^-1)^-1, J_r what the answers of r tell;
+    at a typical question its worth is expected to be tr(V metric) in squared utils even if the crowd's is none. Where seven
+    people are of two minds, a stranger is a coin flip; where hundreds answered, or a few agree, hardly anything changes.
 
     Args:
-        mean: (Z,). covariance: (Z, Z) of tastes. rows: the answers; questions give the metric.
+        mean: (Z,). covariance: (Z, Z) of tastes. sharp: (R, Z, Z) covariance^-1 + J_r. rows: the answers; their
+            questions give the metric.
 
     Source: James and Stein (1961) in empirical Bayes form (Efron and Morris 1973), positive part, with one factor for all
     numbers of the taste.
     """
     x = rows.x.reshape(-1, rows.width)
     metric = x.T @ x / max(1, len(x))
-    chance = (metric * covariance).sum() / rows.present.sum().clamp_min(1)
+    precision, told = inverse(covariance), sharp[rows.present]
+    # (covariance + J^-1)^-1 = P - P (P + J)^-1 P, with P = covariance^-1.
+    left = torch.cholesky_inverse(torch.linalg.cholesky(told)).sum(0)
+    weight = len(told) * precision - precision @ left @ precision
+    chance = (metric * inverse(weight)).sum()
     return mean * (1 - chance / (mean @ metric @ mean).clamp_min(1e-12)).clamp_min(0)
 
 

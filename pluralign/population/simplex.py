@@ -120,6 +120,11 @@ class Mixes:
     share: Float[Tensor, " S"]
 
     @property
+    def size(self) -> int:
+        """How many tastes describe a rater."""
+        return len(self.mix)
+
+    @property
     def mean(self) -> Float[Tensor, " Z"]:
         """(Z,) the expected taste."""
         return self.share @ self.mix @ self.corners

@@ -11,10 +11,14 @@ pytest.importorskip("stable_baselines3.ppo")
 from pluralign.cli import main
 from pluralign.data import Segments
 from pluralign.lab import experiment as module
+from pluralign.lab import experiment_stages as stages
+from pluralign.lab import experiment_training as training
 from pluralign.lab import shown as shown_module
 from pluralign.lab.beds import BEDS, Bed, bed
-from pluralign.lab.experiment import STAGES, Experiment, answers_of, envied, summary, wanted
+from pluralign.lab.experiment import Experiment, answers_of, wanted
 from pluralign.lab.experiment_report import against_own, lacking, own_camps, read, screen, told_taste
+from pluralign.lab.experiment_stages import STAGES, summary
+from pluralign.lab.experiment_training import envied
 from pluralign.lab.films import film
 from pluralign.lab.run import Run
 from pluralign.lab.serving import Taught, episodes_lost, factor_returns, regret, served
@@ -255,7 +259,7 @@ def test_a_model_may_be_told_how_many_camps_to_find():
 def test_each_person_has_the_voice_that_points_their_way():
     z = torch.tensor([[1.0, 0.0], [0.0, 5.0]])
     known = torch.tensor([[10.0, 1.0], [0.1, 0.2], [-1.0, -9.0]])
-    assert module._nearest(known, z).tolist() == [0, 1, 0]
+    assert stages._nearest(known, z).tolist() == [0, 1, 0]
 
 
 class Counting:
@@ -324,16 +328,16 @@ class Paying:
 def test_a_voice_that_nothing_helps_has_no_say():
     pair = known_voices([[1.0, 0.0], [0.0, 1.0]], [0.8, 0.2], names=("a", "b"))
     own = (named("second"), named("trained"))
-    voices, kept, silent = module._gaining(Paying(), pair, own)
+    voices, kept, silent = training._gaining(Paying(), pair, own)
     assert (voices.names, voices.weight.tolist(), silent) == (("a",), [1.0], ["b"])
     assert kept == own[:1]
-    assert module._gaining(Paying(), voices, kept) == (voices, kept, [])
+    assert training._gaining(Paying(), voices, kept) == (voices, kept, [])
 
 
 def test_each_voice_keeps_the_policy_that_brings_it_more():
     pair = known_voices([[1.0, 0.0], [-1.0, 0.0]])
     few, many = (named("first"), named("first")), (named("trained"), named("trained"))
-    assert [p.count for p in module._better(Paying(), pair, few, many)] == [3, 1]
+    assert [p.count for p in training._better(Paying(), pair, few, many)] == [3, 1]
 
 
 def test_everybody_is_judged_from_the_same_first_states():
@@ -487,7 +491,7 @@ def test_a_film_shows_policies_side_by_side(tmp_path, monkeypatch):
 def test_regret_against_the_policy_of_the_own_camp():
     """By hand: nobody is in the first of three camps, so that two policies were trained, in the order of the others."""
     returns = {"camp 0": torch.tensor([[2.0], [5.0], [5.0]]), "camp 1": torch.tensor([[9.0], [4.0], [3.0]])}
-    assert module._own_camp(returns, torch.tensor([1, 2, 2]))[:, 0].tolist() == [2.0, 4.0, 3.0]
+    assert stages._own_camp(returns, torch.tensor([1, 2, 2]))[:, 0].tolist() == [2.0, 4.0, 3.0]
     judged = {
         "regret": {"camp 0": [0.2, 0.9], "camp 1": [0.8, 0.5]},
         "group": [1, 2],

@@ -1,5 +1,6 @@
 """Newcomers like people met: the limits that are known, and moments."""
 
+import pytest
 import torch
 
 from pluralign.choice import Luce
@@ -37,14 +38,23 @@ def test_one_known_taste_is_a_normal_prior_around_it(rng):
 
 
 def test_who_has_not_answered_is_like_anybody(rng):
-    known = torch.randn(10, 3, generator=rng).double()
+    known, spread = (
+        torch.randn(10, 3, generator=rng).double(),
+        torch.diag(torch.tensor([0.5, 1.0, 2.0])).double(),
+    )
     data, items = answered(rng, torch.randn(4, 3, generator=rng).double())
     data = data.take(data.rater != 2)
-    draws = Around(known, torch.eye(3).double(), near=2, draws=10).posterior(data, items, Luce())
-    torch.testing.assert_close(draws.z[:, 2], known)
-    torch.testing.assert_close(draws.weight[:, 2], torch.full((10,), 0.1).double())
+    prior = Around(known, spread, near=2, draws=10, strength=2.0)
+    draws = prior.posterior(data, items, Luce())
+    torch.testing.assert_close(draws.z[:10, 2], known)
+    torch.testing.assert_close(draws.weight[:10, 2], torch.full((10,), 1 / 12).double())
+    assert float(draws.weight[10:, 2].sum()) == pytest.approx(2 / 12)
     assert (draws.weight[:, 1] > 0).sum() == 2
-    silent = Around(known, torch.eye(3).double()).posterior(data.take(torch.arange(0)), items, Luce())
+    assert len(draws.z) == prior.size
+    nobody = draws.z[10:, 2]
+    assert bool((nobody.mean(0).abs() < 0.3).all())  # sixteen of them, evenly spread
+    torch.testing.assert_close(nobody.square().mean(0), torch.diagonal(spread), rtol=0.5, atol=0)
+    silent = Around(known, spread, strength=0.0).posterior(data.take(torch.arange(0)), items, Luce())
     torch.testing.assert_close(silent.mean, known.mean(0).expand(4, -1))
 
 

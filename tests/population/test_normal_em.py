@@ -128,12 +128,16 @@ def rows_with(raters, width, rng):
 
 def test_seven_people_of_two_minds_say_nothing_of_an_eighth(rng):
     """A mean of .25 where tastes are 1 and -1: 15/16 / 7 of variance, more than its square."""
-    one = torch.ones(1, 1).double()
-    assert float(surer(torch.tensor([0.25]).double(), 15 / 16 * one, rows_with(7, 1, rng))) == 0.0
-    assert float(
-        surer(torch.tensor([0.25]).double(), 15 / 16 * one, rows_with(700, 1, rng))
-    ) == pytest.approx(0.25 * (1 - 15 / 700), abs=1e-9)
-    assert float(surer(one[0], 0 * one, rows_with(2, 1, rng))) == 1.0
+    spread, mean = torch.full((1, 1), 15 / 16).double(), torch.tensor([0.25]).double()
+    sure = lambda raters: torch.full((raters, 1, 1), 1e9).double()
+    few, many = rows_with(7, 1, rng), rows_with(700, 1, rng)
+    assert float(surer(mean, spread, sure(7), few)) == 0.0
+    assert float(surer(mean, spread, sure(700), many)) == pytest.approx(0.25 * (1 - 15 / 700), abs=1e-6)
+    # Seven who agree, and say so clearly; and 700 who agree, but of whom each has told next to nothing.
+    alike = 1e-6 * spread
+    assert float(surer(mean, alike, sure(7), few)) == pytest.approx(0.25, abs=1e-3)
+    told = 1e-6
+    assert float(surer(mean, spread, (16 / 15 + told) * torch.ones(700, 1, 1).double(), many)) == 0.0
 
 
 def test_the_surer_mean_misses_the_true_one_by_less(rng):
@@ -148,6 +152,7 @@ def test_the_surer_mean_misses_the_true_one_by_less(rng):
         taste = true[:, None] + torch.randn(400, people, width, generator=rng).double()
         gap = taste - taste.mean(1, keepdim=True)
         spread = gap.mT @ gap / (people - 1)
-        told = torch.stack([surer(t.mean(0), c, rows) for t, c in zip(taste, spread)])
+        sure = 1e9 * torch.eye(width).double().expand(people, -1, -1)
+        told = torch.stack([surer(t.mean(0), c, sure, rows) for t, c in zip(taste, spread)])
         gain = size(taste.mean(1) - true) - size(told - true)
         assert float(gain.mean()) > 2 * float(gain.std()) / 20
