@@ -1,7 +1,7 @@
 """Comparisons: who was shown what, and what they answered."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -179,9 +179,10 @@ class Comparisons:
         """(R,) answers per rater."""
         return torch.bincount(self.rater, minlength=self.raters)
 
-    def take(self, rows: Tensor) -> "Comparisons":
+    def take(self, rows: Tensor | Sequence[int] | Sequence[bool]) -> "Comparisons":
         """The answers at `rows` (indices, or a mask), with the same options and raters."""
-        rows = rows.nonzero()[:, 0] if rows.dtype == torch.bool else rows
+        rows = torch.as_tensor(rows)
+        rows = rows.nonzero()[:, 0] if rows.dtype == torch.bool else rows.long()
         pick = {
             name: value[rows]
             for name in ("context", "weight", "time", "response_time")

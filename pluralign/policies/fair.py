@@ -202,7 +202,17 @@ def prepared(
     progress: Progress | None,
     paid: Voices | None = None,
 ) -> Field:
-    """A field that holds every voice's own best policy and what the learner knew before, with the scale that these imply."""
+    """A field that holds every voice's own best policy and what the learner knew before, with the scale that these imply.
+
+    Raises:
+        TypeError: the learner cannot train, or there are no voices to train for.
+    """
+    if not hasattr(learner, "improve"):
+        raise TypeError(
+            f"`learner` must train policies, as Tabular, PPO and SAC do, got {type(learner).__name__}."
+        )
+    if not isinstance(voices, Voices):
+        raise TypeError(f"`voices` must be Voices, got {type(voices).__name__}; give belief.voices().")
     paid = voices if paid is None else paid
     number = streams.number("returns")
     random = learner.returns(learner.random(), voices, seed=number).double()

@@ -127,7 +127,15 @@ class Belief:
         return share
 
     def utility(self, options: Options, draws: Draws) -> Float[Tensor, "R N"]:
-        """Expected worth in utils of each option to each rater; only differences within a row mean anything."""
+        """Expected worth in utils of each option to each rater; only differences within a row mean anything.
+
+        Raises:
+            TypeError: `options` are bare numbers.
+        """
+        if not hasattr(options, "rows"):
+            raise TypeError(
+                f"`options` must be Items, Segments or Texts, got {type(options).__name__}; give Items(features)."
+            )
         if not isinstance(self.worth, Nonlinear):
             return draws.mean @ self.worth.basis(options).T
         size = max(1, (AT_ONCE >> 4) // max(1, len(draws.z) * len(options)))

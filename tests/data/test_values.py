@@ -60,6 +60,13 @@ def test_a_verb_that_is_given_a_path_says_what_it_needs():
     need_comparisons("fit", Comparisons(ITEMS, SLATE, RATER, LABEL))
 
 
+def test_answers_are_taken_by_lists_as_by_tensors():
+    data = Comparisons(ITEMS, SLATE, RATER, LABEL)
+    assert data.take([1]).rater.tolist() == data.take(torch.tensor([1])).rater.tolist() == RATER[[1]].tolist()
+    assert data.take([False, True]).slate.tolist() == SLATE[[1]].tolist()
+    assert len(data.take([])) == 0
+
+
 def test_values_are_shown_in_a_line():
     data = Comparisons(ITEMS, SLATE, RATER, LABEL, rater_ids=("ann", "bob"))
     assert repr(data) == (
