@@ -26,6 +26,7 @@ EM = ("normal", "laplace")
 METHODS = ("auto", *EM, "svi", "nuts")
 RANKS = (1, 2, 4)
 TEMPERS = (1.0, 0.5, 0.25)
+CAUTION = 0.5  # standard errors by which a smaller spread must be better than the one that was fitted
 VOLUMES = (1.0, 0.5, 0.25, 0.1, 0.03)
 
 
@@ -42,7 +43,8 @@ class Hierarchical:
         rank: for wide utilities, the number of directions along which raters differ; "auto" chooses among
             1, 2, 4 by held-out likelihood. Narrow utilities (up to 64 features) have a full covariance.
         ridge: for wide utilities, 1 / variance of the weights of the common worth and of the directions.
-        temper: factor on the fitted covariance; "auto" chooses among 1, 1/2, 1/4 by held-out likelihood.
+        temper: factor on the fitted covariance; "auto" chooses among 1, 1/2, 1/4 by held-out likelihood, 1 unless another is
+            better by half a standard error.
             Directions estimated from the very answers they explain overstate how far raters differ. For EM.
         volume: factor on all worths, what raters have in common too; where answers are fewer than 5,000 and `temper` is
             chosen, "auto" chooses among 1, 1/2, 1/4, .1 and .03 by held-out likelihood, as few answers about wide features
@@ -165,6 +167,9 @@ class Hierarchical:
             for t in tempers
         }
         (rank, way, temper), choice = choose(options, data, streams.below("temper"), held)
+        if temper != tempers[0]:  # a correction must earn its place
+            same = {t: options[rank, way, t] for t in tempers}
+            temper, _ = choose(same, data, streams.below("temper"), held, cautious=CAUTION, worthwhile=0.0)
         loud = {
             v: partial(candidate, rank=rank, way=way, temper=temper, volume=v)
             for v in volumes(self.volume, self.temper, data)
