@@ -47,7 +47,7 @@ class Prototypes:
 
     Attributes:
         prototypes: K, or "auto": chosen among 1, 2, 3, 4, 6 by held-out likelihood, the smallest number that is
-            not clearly worse than the best.
+            not clearly worse than the best; once more under the law of mixes that is chosen.
         utility, rule: as in Pooled; Ideal() makes prototypes ideal points that share a metric.
         ridge: 1 / variance of the normal prior that draws prototypes to the common taste; "auto" chooses by
             held-out likelihood.
@@ -144,8 +144,24 @@ class Prototypes:
             )
             notes |= {"concentration_table": choice.table, "concentration": picked}
             settings = replace(self, concentration=picked)
-        found = settings._fit(data, streams.below(count), count, ridge)
-        return replace(found, settings=self, diagnostics={**found.diagnostics, **notes})
+            more = [k for k in sizes if k >= count]
+            if picked != LAWS[0] and len(more) > 1:  # the number was chosen under another law
+                found, choice = choose(
+                    {k: candidate(k, ridge, picked) for k in more},
+                    drafted,
+                    streams.below("prototypes"),
+                    held,
+                    cautious=CAUTION,
+                    worthwhile=WORTHWHILE,
+                    most=DRAFTED,
+                )
+                if found != count and self.ridge == "auto":
+                    options = {r: candidate(found, r, picked) for r in RIDGES}
+                    ridge, _ = choose(options, drafted, streams.below("ridge"), held, most=DRAFTED)
+                count = found
+                notes["prototypes_table"] = choice.table
+        belief = settings._fit(data, streams.below(count), count, ridge)
+        return replace(belief, settings=self, diagnostics={**belief.diagnostics, **notes})
 
     def _fit(
         self,
