@@ -38,8 +38,8 @@ from vpl_maze import vpl
 
 from pluralign.lab.beds import BEDS, bed
 from pluralign.lab.experiment import Experiment
-from pluralign.lab.experiment_stages import SUMMARIES
 from pluralign.lab.experiment_report import against_own, camp_mean, estimate, of_camp, over_people, read
+from pluralign.lab.experiment_stages import SUMMARIES
 from pluralign.lab.run import Run
 from pluralign.metrics import Estimate, over_seeds
 from pluralign.policies import Constrained, Tabular
