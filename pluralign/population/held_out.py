@@ -23,6 +23,12 @@ def check_ridge(ridge: float | str) -> None:
         raise ValueError(f'`ridge` must be a finite number of 0 or more, or "auto", got {ridge!r}.')
 
 
+def check_volume(volume: float | str) -> None:
+    """Raise ValueError unless `volume`, a factor on all worths, is "auto" or a finite positive number."""
+    if volume != "auto" and not (isinstance(volume, int | float) and 0 < volume < math.inf):
+        raise ValueError(f'`volume` must be a finite positive number, or "auto", got {volume!r}.')
+
+
 def hold_out(data: Comparisons, streams: Streams, share: float = 0.2) -> tuple[Comparisons, Comparisons]:
     """Split off a share of every rater's answers; where nobody has two answers, a share of the raters.
 

@@ -10,7 +10,7 @@ from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
-from pluralign.population.held_out import FEW, check_ridge, choose
+from pluralign.population.held_out import FEW, check_ridge, check_volume, choose
 from pluralign.population.laplace import laplace_em
 from pluralign.population.normal import normal_em, surer
 from pluralign.population.pooled import need_answers
@@ -75,6 +75,7 @@ class Hierarchical:
 
     def __post_init__(self) -> None:
         check_ridge(self.ridge)
+        check_volume(self.volume)
         if self.method not in METHODS:
             raise ValueError(f"`method` must be one of {', '.join(METHODS)}, got {self.method!r}.")
         if self.draws < 1:

@@ -13,7 +13,7 @@ from pluralign.data.comparisons import Comparisons
 from pluralign.population.around import Around
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
-from pluralign.population.held_out import FEW, check_ridge, choose, hold_out
+from pluralign.population.held_out import FEW, check_ridge, check_volume, choose, hold_out
 from pluralign.population.hierarchical import tempered, volumes
 from pluralign.population.mixing import mixed
 from pluralign.population.newton import modes
@@ -88,6 +88,7 @@ class LowRank:
 
     def __post_init__(self) -> None:
         check_ridge(self.ridge)
+        check_volume(self.volume)
         if self.weights not in ("free", "simplex"):
             raise ValueError(f'`weights` must be "free" or "simplex", got {self.weights!r}.')
         least = 0 if self.weights == "free" else 1

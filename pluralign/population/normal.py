@@ -10,6 +10,7 @@ from pluralign.population.rows import Rows, buckets
 
 ENOUGH = 60_000  # answers from which mean and covariance are learnt; they are a few numbers
 WORK = 2_000_000  # raters times squared width, for the same reason
+SURE = 20_000  # raters whose mean is nobody's chance
 
 
 def normal_em(
@@ -77,6 +78,8 @@ def surer(mean: Tensor, covariance: Tensor, sharp: Tensor, rows: Rows) -> Tensor
     Source: James and Stein (1961) in empirical Bayes form (Efron and Morris 1973), positive part, with one factor for all
     numbers of the taste.
     """
+    if rows.raters > SURE:
+        return mean
     x = rows.x.reshape(-1, rows.width)
     metric = x.T @ x / max(1, len(x))
     precision, told = inverse(covariance), sharp[rows.present]

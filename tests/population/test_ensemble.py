@@ -9,7 +9,9 @@ from pluralign.data import Items
 from pluralign.population.camps import Camps
 from pluralign.population.ensemble import Ensemble, apart, disagreement, resampled
 from pluralign.population.held_out import settled
+from pluralign.population.low_rank import LowRank
 from pluralign.population.pooled import Pooled
+from pluralign.population.prototypes import Prototypes
 from pluralign.population.routed import Routed
 from pluralign.raters import CampPeople, questions
 
@@ -30,6 +32,20 @@ def test_predictions_are_the_average_of_the_members():
     spread = torch.stack([m.predict(data)[:, 0] for m in members]).std(0, correction=0)
     torch.testing.assert_close(disagreement(belief, data), spread)
     assert belief.diagnostics["disagreement"] == pytest.approx(float(spread.mean()))
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        LowRank(rank=1, method="ridge", temper=100.0, draws=8),
+        Prototypes(2, ridge=1.0, concentration="cloud", draws=8, rounds=3),
+    ],
+)
+def test_members_whose_draws_are_met_people_or_mixes_are_told_apart(member):
+    data = asked(20)
+    belief = Ensemble(member, members=2).fit(data, seed=0)
+    average = torch.stack([m.predict(data) for m in apart(belief)]).mean(0)
+    torch.testing.assert_close(belief.predict(data), average)
 
 
 def test_a_raters_answers_do_not_choose_among_members():

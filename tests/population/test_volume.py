@@ -1,11 +1,17 @@
 """Few answers about wide features agree with some direction by chance: worths are made quieter until they predict."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from pluralign import Hierarchical, LowRank, Pooled
 from pluralign.choice import Luce
 from pluralign.data import Comparisons, Items
+
+MODELS = pytest.mark.parametrize(
+    "model", [partial(Hierarchical, rank=1, method="laplace"), partial(LowRank, rank=2, rounds=0)]
+)
 
 
 def answered(rng, loud, raters=30, each=8, judged=20, width=80):
@@ -25,7 +31,7 @@ def loss(belief, data):
     return float(-(data.label * belief.predict(data).clamp_min(1e-12).log()).sum(1).mean())
 
 
-@pytest.mark.parametrize("model", [Hierarchical, LowRank])
+@MODELS
 def test_coins_are_not_taken_for_tastes(model, rng):
     data, judged = answered(rng, 0.0)
     quiet, loud = model().fit(data), model(volume=1.0).fit(data)
@@ -33,7 +39,7 @@ def test_coins_are_not_taken_for_tastes(model, rng):
     assert loss(quiet, judged) < min(loss(loud, judged) - 0.02, 0.73)
 
 
-@pytest.mark.parametrize("model", [Hierarchical, LowRank])
+@MODELS
 def test_a_volume_may_be_given_and_many_answers_need_none(model, rng):
     data, judged = answered(rng, 2.0)
     half, whole = (model(volume=v, temper=1.0).fit(data) for v in (0.5, 1.0))
@@ -41,3 +47,10 @@ def test_a_volume_may_be_given_and_many_answers_need_none(model, rng):
     assert torch.allclose(half.prior.covariance, whole.prior.covariance / 4)
     assert model(temper=1.0).fit(data).diagnostics["volume"] == 1.0
     assert loss(model().fit(data), judged) < loss(Pooled(ridge=1e6).fit(data), judged)
+
+
+@pytest.mark.parametrize("model", [Hierarchical, LowRank])
+@pytest.mark.parametrize("volume", [0.0, -1.0, "loud", float("inf")])
+def test_a_volume_is_a_positive_number(model, volume):
+    with pytest.raises(ValueError, match="`volume` must be a finite positive number"):
+        model(volume=volume)
