@@ -13,6 +13,7 @@ from pluralign.lab.experiment import Experiment, Work, answers_of, shown_of, wan
 from pluralign.lab.experiment_training import (
     FEW,
     ask_and_fit,
+    policies_of,
     show,
     train_camps,
     train_lottery,
