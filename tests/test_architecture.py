@@ -1,7 +1,9 @@
 """The walls of the house: a folder imports only from folders above it, and docs/architecture.md shows them all."""
 
 import ast
+import builtins
 import re
+import symtable
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,33 @@ def imported(path: Path, *, at_import: bool = False) -> set[str]:
 
 def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+def unknown(source: str) -> set[str]:
+    """Names that functions look for in their module, and would not find. Shapes are strings, which linters take for names."""
+    top = symtable.symtable(source, "module", "exec")
+    there = {
+        s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported() or s.is_namespace()
+    }
+    there |= set(dir(builtins)) | {"__file__", "__name__", "__doc__"}
+    tables, found = [top], set[str]()
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        # What a function called "top" binds is global to symtable.
+        bound = lambda s: s.is_assigned() or s.is_parameter() or s.is_imported()
+        used = [s for s in table.get_symbols() if s.is_referenced() and s.is_global()]
+        found |= {s.get_name() for s in used if table is top or not bound(s)}
+    return found - there
+
+
+def test_every_name_that_is_used_is_there():
+    assert unknown("def f(x):\n    return g(x)") == {"g"}
+    assert unknown("import re\ndef f(x: 'B Z') -> int:\n    return re.compile(x) or f(x) or len(x)") == set()
+    benches = sorted((ROOT / "benchmarks").rglob("*.py"))
+    assert {name(p): unknown(p.read_text("utf-8")) for p in (*MODULES, *WORLDS, *benches)} == {
+        name(p): set() for p in (*MODULES, *WORLDS, *benches)
+    }
 
 
 def test_every_folder_has_its_place():
