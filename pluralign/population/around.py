@@ -76,7 +76,9 @@ class Around:
         near = min(self.near, count)
         nobody = normal_grid(NOBODY, self.z.shape[1]).to(self.z) @ root(self.spread).T
         like = torch.cat([self.z[torch.arange(count) * most // count], nobody])
-        chance = torch.tensor([self.met / count] * count + [(1 - self.met) / NOBODY] * NOBODY)
+        chance = torch.tensor(
+            [self.met / count] * count + [(1 - self.met) / NOBODY] * NOBODY, dtype=self.z.dtype
+        )
         z = like[:, None].expand(-1, raters, -1).clone()
         weight = chance[:, None].expand(-1, raters).to(z).clone()
         if not len(rows):
