@@ -49,7 +49,7 @@ def finished(tmp_path_factory):
         raise KeyboardInterrupt
 
     patch = pytest.MonkeyPatch()
-    patch.setattr(module, "STAGES", {**STAGES, "welfare": (words, stopped)})
+    patch.setattr(stages, "STAGES", {**STAGES, "welfare": (words, stopped)})
     with pytest.raises(KeyboardInterrupt):
         Experiment("reacher", **SMALL).run(out)
     patch.undo()
