@@ -12,7 +12,7 @@ from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.camps import Camps
-from pluralign.population.held_out import check_ridge, choose, some_of_both
+from pluralign.population.held_out import Name, check_ridge, choose, some_of_both
 from pluralign.population.mixing import clouded, mixed
 from pluralign.population.pooled import common_taste, need_answers
 from pluralign.population.prior import Atoms
@@ -118,48 +118,45 @@ class Prototypes:
             settings = replace(draft, concentration=concentration)
             return lambda part: settings._fit(part, streams.below(count), count, ridge, begin)
 
-        count, choice = choose(
-            {k: candidate(k, ridge, self.concentration) for k in sizes},
-            drafted,
-            streams.below("prototypes"),
-            held,
-            cautious=CAUTION,
-            worthwhile=WORTHWHILE,
-            most=DRAFTED,
-        )
-        notes: dict[str, object] = {"prototypes_table": choice.table}
-        linear = isinstance(self.utility.start(data, width=count, generator=streams("start")), LinearWorth)
-        if self.ridge == "auto" and linear:  # a network has its own way to keep weights small
-            options = {r: candidate(count, r, self.concentration) for r in RIDGES}
-            ridge, choice = choose(options, drafted, streams.below("ridge"), held, most=DRAFTED)
-            notes["ridge_table"] = choice.table
-        settings = self
-        if self.concentration == "auto" and linear and count > 1:
-            picked, choice = choose(
-                {law: candidate(count, ridge, law) for law in LAWS},
+        notes: dict[str, object] = {}
+
+        def picked(
+            name: str, options: dict[Name, Callable[[Comparisons], Belief]], cautious: float = 0.0
+        ) -> Name:
+            best, choice = choose(
+                options,
                 drafted,
-                streams.below("concentration"),
+                streams.below(name),
                 held,
+                cautious=cautious,
+                worthwhile=WORTHWHILE,
                 most=DRAFTED,
             )
-            notes |= {"concentration_table": choice.table, "concentration": picked}
-            settings = replace(self, concentration=picked)
+            notes[f"{name}_table"] = choice.table
+            return best
+
+        def counted(sizes: list[int], ridge: float, law: float | str) -> int:
+            return picked("prototypes", {k: candidate(k, ridge, law) for k in sizes}, CAUTION)
+
+        def ridged(count: int, law: float | str) -> float:
+            return picked("ridge", {r: candidate(count, r, law) for r in RIDGES})
+
+        law = self.concentration
+        count = counted(sizes, ridge, law)
+        linear = isinstance(self.utility.start(data, width=count, generator=streams("start")), LinearWorth)
+        own_ridge = self.ridge == "auto" and linear  # a network has its own way to keep weights small
+        if own_ridge:
+            ridge = ridged(count, law)
+        if law == "auto" and linear and count > 1:
+            law = picked("concentration", {one: candidate(count, ridge, one) for one in LAWS})
+            notes["concentration"] = law
             more = [k for k in sizes if k >= count]
-            if picked != LAWS[0] and len(more) > 1:  # the number was chosen under another law
-                found, choice = choose(
-                    {k: candidate(k, ridge, picked) for k in more},
-                    drafted,
-                    streams.below("prototypes"),
-                    held,
-                    cautious=CAUTION,
-                    worthwhile=WORTHWHILE,
-                    most=DRAFTED,
-                )
-                if found != count and self.ridge == "auto":
-                    options = {r: candidate(found, r, picked) for r in RIDGES}
-                    ridge, _ = choose(options, drafted, streams.below("ridge"), held, most=DRAFTED)
+            if law != LAWS[0] and len(more) > 1:  # the number was chosen under another law
+                found = counted(more, ridge, law)
+                if found != count and own_ridge:
+                    ridge = ridged(found, law)
                 count = found
-                notes["prototypes_table"] = choice.table
+        settings = replace(self, concentration=law)
         belief = settings._fit(data, streams.below(count), count, ridge)
         return replace(belief, settings=self, diagnostics={**belief.diagnostics, **notes})
 
