@@ -23,6 +23,7 @@ _HOME = {
     "pluralign.population.per_rater": ("PerRater",),
     "pluralign.population.camps": ("Camps",),
     "pluralign.population.hierarchical": ("Hierarchical",),
+    "pluralign.population.normal_mixture": ("NormalMixture",),
     "pluralign.population.distributional": ("Distributional",),
     "pluralign.population.variational": ("Variational",),
     "pluralign.population.in_context": ("InContext",),
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from pluralign.population.hierarchical import Hierarchical
     from pluralign.population.in_context import InContext
     from pluralign.population.low_rank import LowRank
+    from pluralign.population.normal_mixture import NormalMixture
     from pluralign.population.per_rater import PerRater
     from pluralign.population.pooled import Pooled
     from pluralign.population.prototypes import Prototypes

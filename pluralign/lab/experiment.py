@@ -64,7 +64,7 @@ class Experiment:
 
     world: str
     population: str = "two-camps"
-    model: str = "camps"
+    model: str = "normal_mixture"
     welfare: str = "maxmin"
     people: int = 40
     asked: int = 40

@@ -27,6 +27,7 @@ from pluralign.metrics.evaluation import Table, evaluate
 from pluralign.metrics.voice_errors import PARTS, voice_errors, width_of_interval
 from pluralign.population import Atoms, Belief, Draws, Voices, load
 from pluralign.population.covariates import WithCovariates
+from pluralign.population.normals import Normals
 from pluralign.utility import MLP, Basis, Ideal, Judged, Linear
 from pluralign.utility.judged import STATISTICS, JudgedWorth, rule_confusion
 from pluralign.utility.like_raters import LikeRaters
@@ -374,9 +375,14 @@ def _wants(voices: Voices, names: Sequence[str], facts: Mapping[str, Any]) -> li
 
 def _who(belief: Belief) -> str | None:
     """The chance of every rater met to be in each camp, where there are camps, and few enough raters to read."""
-    chance, ids = belief.draws.weight.T, belief.rater_ids
-    plain = isinstance(belief.prior, Atoms) and belief.prior.voice is None
-    if not plain or not 1 < chance.shape[1] <= _CAMPS or not 0 < len(ids) <= _LISTED:
+    ids = belief.rater_ids
+    if isinstance(belief.prior, Normals):
+        chance = belief.prior.chances(belief.draws).T
+    elif isinstance(belief.prior, Atoms) and belief.prior.voice is None:
+        chance = belief.draws.weight.T
+    else:
+        return None
+    if not 1 < chance.shape[1] <= _CAMPS or not 0 < len(ids) <= _LISTED:
         return None
     if isinstance(belief.worth, JudgedWorth):
         camps = list(belief.worth.names)

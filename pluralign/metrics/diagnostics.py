@@ -16,6 +16,7 @@ from pluralign.data.identifiability import kinds, limits, panel
 from pluralign.metrics.estimate import Estimate, bootstrap
 from pluralign.population import Atoms, Belief, PopulationModel
 from pluralign.population.held_out import hold_out, settled, some
+from pluralign.population.normals import Normals
 from pluralign.streams import Seed, Streams
 from pluralign.utility.scores import AtTastes
 
@@ -240,7 +241,7 @@ def gauges(belief: Belief) -> tuple[str, ...]:
         said.append(
             "a taste and its opposite, with every trust turned round, fit equally well: the majority is presumed honest."
         )
-    elif isinstance(prior, Atoms) and len(prior.z) > 1:
+    elif (isinstance(prior, Atoms) and len(prior.z) > 1) or isinstance(prior, Normals):
         said.append(
             "camps have no names: they are numbered by size, and another fit may number them otherwise."
         )

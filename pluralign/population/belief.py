@@ -16,6 +16,7 @@ from pluralign.data.comparisons import Comparisons, need_comparisons
 from pluralign.data.options import Options
 from pluralign.population.draws import Draws, joined
 from pluralign.population.grids import normal_grid, root
+from pluralign.population.normals import Normals
 from pluralign.population.prior import Atoms, Gaussian, Prior
 from pluralign.population.simplex import Mixes, Simplex
 from pluralign.population.voices import Voices, cluster
@@ -153,7 +154,7 @@ class Belief:
     def voices(self, count: int | None = None, seed: Seed = 0) -> Voices:
         """The rewards this population asks for, with the share of people behind each.
 
-        Camps and prototypes speak for themselves. Another continuous population is summed up by `count` (default 4)
+        Camps, prototypes and the means of kinds speak for themselves. Another continuous population is summed up by `count` (default 4)
         centres of its raters' expected tastes; distances are differences in worth. Atoms that speak in no voice
         (adversaries, see `Atoms.voice`) are left out.
         """
@@ -168,7 +169,9 @@ class Belief:
                 heard if bool(heard.any()) else share > 0
             )  # more atoms than people: each speaks for a part of one
             return Voices(self.worth, self.prior.z[heard], share[heard] / share[heard].sum())
-        if isinstance(self.prior, Simplex | Mixes) and (count is None or count >= len(self.prior.corners)):
+        if isinstance(self.prior, Simplex | Mixes | Normals) and (
+            count is None or count >= len(self.prior.corners)
+        ):
             # Mixing weights add up to the mean taste, so a corner's share is all that raters have of it.
             share = self.prior.shares(self.draws)
             heard = (share * max(self.draws.raters, 1) >= 0.5) | (share == share.max())
@@ -203,8 +206,8 @@ class Belief:
 
     @property
     def effective_camps(self) -> float:
-        """exp(entropy) of the atoms' shares; 1 for a population without differences, NaN if continuous."""
-        if not isinstance(self.prior, Atoms):
+        """exp(entropy) of the shares of atoms or kinds; 1 for a population without differences, NaN if of no kinds."""
+        if not isinstance(self.prior, Atoms | Normals):
             return float("nan")
         share = self.prior.share
         return float(torch.special.entr(share).sum().exp())

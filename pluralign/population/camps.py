@@ -11,7 +11,7 @@ from torch import Tensor
 from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
-from pluralign.population.held_out import ENOUGH, Choice, check_ridge, choose, some
+from pluralign.population.held_out import ENOUGH, Choice, check_ridge, choose, need_raters, some
 from pluralign.population.newton import crowd, modes, solve
 from pluralign.population.pooled import common_taste, need_answers
 from pluralign.population.prior import Atoms
@@ -82,12 +82,7 @@ class Camps:
         """
         need_answers(data)
         streams = Streams.of(seed)
-        present = int((data.counts > 0).sum())
-        if self.groups != "auto" and int(self.groups) > present:
-            raise ValueError(
-                f"`groups` must not exceed the number of raters with answers, {present}, got {self.groups}; "
-                'give fewer camps, or groups="auto".'
-            )
+        present = need_raters("groups", self.groups, data, "camps")
         if self.groups != "auto" and self.ridge != "auto":
             return self._fit(data, streams, int(self.groups), float(self.ridge))
         notes: dict[str, object] = {}

@@ -29,6 +29,17 @@ def check_volume(volume: float | str) -> None:
         raise ValueError(f'`volume` must be a finite positive number, or "auto", got {volume!r}.')
 
 
+def need_raters(name: str, count: int | str, data: Comparisons, kind: str) -> int:
+    """The number of raters with answers, which `count`, a setting called `name`, must not exceed unless "auto"."""
+    present = int((data.counts > 0).sum())
+    if count != "auto" and int(count) > present:
+        raise ValueError(
+            f"`{name}` must not exceed the number of raters with answers, {present}, got {count}; give fewer {kind}, "
+            f'or {name}="auto".'
+        )
+    return present
+
+
 def hold_out(data: Comparisons, streams: Streams, share: float = 0.2) -> tuple[Comparisons, Comparisons]:
     """Split off a share of every rater's answers; where nobody has two answers, a share of the raters.
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import torch
 
@@ -10,11 +9,12 @@ from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
-from pluralign.population.held_out import FEW, check_ridge, check_volume, choose
+from pluralign.population.held_out import check_ridge, check_volume
 from pluralign.population.laplace import laplace_em
 from pluralign.population.normal import normal_em, surer
 from pluralign.population.pooled import need_answers
 from pluralign.population.prior import Gaussian, inverse
+from pluralign.population.quieter import chosen
 from pluralign.population.rows import Rows
 from pluralign.population.subspace import narrowed, refined
 from pluralign.population.wide import is_wide
@@ -25,9 +25,6 @@ from pluralign.utility.linear import LinearWorth
 EM = ("normal", "laplace")
 METHODS = ("auto", *EM, "svi", "nuts")
 RANKS = (1, 2, 4)
-TEMPERS = (1.0, 0.5, 0.25)
-CAUTION = 0.5  # standard errors by which a smaller spread must be better than the one that was fitted
-VOLUMES = (1.0, 0.5, 0.25, 0.1, 0.03)
 
 
 @dataclass(frozen=True)
@@ -149,52 +146,10 @@ class Hierarchical:
         ranks: tuple[int, ...],
         solve: Callable[[Comparisons, int, str], Belief],
     ) -> Belief:
-        """Rank, method and temper by held-out likelihood; each fit serves all tempers."""
+        """Rank, method and temper by held-out likelihood."""
         ways = EM if self.method == "auto" else (self.method,)
-        tempers = TEMPERS if self.temper == "auto" else (float(self.temper),)
-        # The part is kept beside its fit: an id is free for another object once its owner is gone.
-        fits: dict[tuple[int, int, str], tuple[Comparisons, Belief]] = {}
-
-        def candidate(part: Comparisons, rank: int, way: str, temper: float, volume: float = 1.0) -> Belief:
-            key = (id(part), rank, way)
-            if key not in fits:
-                fits[key] = (part, solve(part, rank, way))
-            return tempered(fits[key][1], part, temper, volume)
-
-        options = {
-            (q, w, t): partial(candidate, rank=q, way=w, temper=t)
-            for q in ranks
-            for w in ways
-            for t in tempers
-        }
-        (rank, way, temper), choice = choose(options, data, streams.below("temper"), held)
-        if temper != tempers[0]:  # a correction must earn its place
-            same = {t: options[rank, way, t] for t in tempers}
-            temper, _ = choose(same, data, streams.below("temper"), held, cautious=CAUTION, worthwhile=0.0)
-        loud = {
-            v: partial(candidate, rank=rank, way=way, temper=temper, volume=v)
-            for v in volumes(self.volume, self.temper, data)
-        }
-        volume, heard = choose(loud, data, streams.below("temper"), held)
-        found = candidate(data, rank, way, temper, volume)
-        notes = {**found.diagnostics, "method": way, "temper": temper, "volume": volume}
-        tables = {"choice_table": choice.table, "volume_table": heard.table}
-        return replace(found, diagnostics={**notes, **tables, "shrinkage": found.shrinkage})
-
-
-def volumes(volume: float | str, temper: float | str, data: Comparisons) -> tuple[float, ...]:
-    """Factors on all worths to choose from."""
-    if volume != "auto":
-        return (float(volume),)
-    return VOLUMES if temper == "auto" and len(data) < FEW else (1.0,)
-
-
-def tempered(belief: Belief, data: Comparisons, temper: float, volume: float = 1.0) -> Belief:
-    """The same belief with a smaller spread between raters, or quieter worths, and their tastes drawn in accordingly."""
-    if temper == 1 and volume == 1:
-        return belief
-    assert isinstance(belief.prior, Gaussian)
-    mean, covariance = belief.prior.mean * volume, belief.prior.covariance * temper * volume**2
-    prior = replace(belief.prior, mean=mean, covariance=covariance)
-    draws = prior.posterior(data, belief.worth.basis(data.options), belief.rule)
-    return replace(belief, prior=prior, draws=draws)
+        pairs = [(rank, way) for rank in ranks for way in ways]
+        found, (_, way), notes = chosen(
+            lambda part, pair: solve(part, *pair), pairs, self.temper, self.volume, data, streams, held
+        )
+        return replace(found, diagnostics={**found.diagnostics, "method": way, **notes})

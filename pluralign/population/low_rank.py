@@ -14,12 +14,12 @@ from pluralign.population.around import Around
 from pluralign.population.belief import Belief
 from pluralign.population.draws import Draws
 from pluralign.population.held_out import FEW, check_ridge, check_volume, choose, hold_out
-from pluralign.population.hierarchical import tempered, volumes
 from pluralign.population.mixing import mixed
 from pluralign.population.newton import modes
 from pluralign.population.normal import normal_em, surer
 from pluralign.population.pooled import common_taste, need_answers
 from pluralign.population.prior import Gaussian, Prior, inverse
+from pluralign.population.quieter import tempered, volumes
 from pluralign.population.rows import Rows, buckets
 from pluralign.population.simplex import Simplex
 from pluralign.population.spectral import spectral

@@ -29,7 +29,7 @@ def normal_em(
         mean (Z,), covariance (Z, Z), middle (R, Z), precision (R, Z, Z), rounds run, and a lower bound of the log
         evidence in nats.
     """
-    some = _some(rows)
+    some = enough(rows)
     groups = buckets(some)
     present = some.present
     count = int(present.sum())
@@ -64,7 +64,7 @@ def normal_em(
     return mean, covariance, middle, sharp, done, float((fit - far / 2 + size / 2)[present].sum())
 
 
-def surer(mean: Tensor, covariance: Tensor, sharp: Tensor, rows: Rows) -> Tensor:
+def surer(mean: Tensor, covariance: Tensor, sharp: Tensor, rows: Rows, part: Tensor | None = None) -> Tensor:
     """The mean of R people, drawn to indifference as far as it may be chance.
 
     An estimate of the mean misses the crowd's by V = (sum_r (covariance + J_r^-1)^-1)^-1, J_r what the answers of r tell;
@@ -73,7 +73,7 @@ def surer(mean: Tensor, covariance: Tensor, sharp: Tensor, rows: Rows) -> Tensor
 
     Args:
         mean: (Z,). covariance: (Z, Z) of tastes. sharp: (R, Z, Z) covariance^-1 + J_r. rows: the answers; their
-            questions give the metric.
+            questions give the metric. part: (R,) of every rater in this crowd; all by default.
 
     Source: James and Stein (1961) in empirical Bayes form (Efron and Morris 1973), positive part, with one factor for all
     numbers of the taste.
@@ -82,15 +82,17 @@ def surer(mean: Tensor, covariance: Tensor, sharp: Tensor, rows: Rows) -> Tensor
         return mean
     x = rows.x.reshape(-1, rows.width)
     metric = x.T @ x / max(1, len(x))
-    precision, told = inverse(covariance), sharp[rows.present]
+    precision = inverse(covariance)
+    part = (torch.ones(rows.raters).to(mean) if part is None else part)[rows.present]
     # (covariance + J^-1)^-1 = P - P (P + J)^-1 P, with P = covariance^-1.
-    left = torch.cholesky_inverse(torch.linalg.cholesky(told)).sum(0)
-    weight = len(told) * precision - precision @ left @ precision
+    each = torch.cholesky_inverse(torch.linalg.cholesky(sharp[rows.present]))
+    left = torch.einsum("r,rxy->xy", part, each)
+    weight = part.sum() * precision - precision @ left @ precision
     chance = (metric * inverse(weight)).sum()
     return mean * (1 - chance / (mean @ metric @ mean).clamp_min(1e-12)).clamp_min(0)
 
 
-def _some(rows: Rows) -> Rows:
+def enough(rows: Rows) -> Rows:
     """All answers of raters drawn at random until they are enough."""
     most = max(500, WORK // rows.width**2)  # raters
     if len(rows) <= ENOUGH and int(rows.rater.unique_consecutive().numel()) <= most:

@@ -84,23 +84,40 @@ class Gaussian:
         self, middle: Float[Tensor, "R Z"], sharp: Float[Tensor, "R Z Z"], rows: Rows, precision: Tensor
     ) -> Draws:
         """Draws from N(middle, sharp^-1) for each rater, weighted by the exact posterior over it."""
-        raters, width = middle.shape
         if self.draws == 1:
-            return Draws(middle[None], torch.ones(1, raters).to(middle))
-        noise = normal_grid(self.draws, width).to(middle)
-        factor = torch.linalg.cholesky(sharp)  # sharp = factor factor', so the spread is factor'^-1
-        tail = torch.linalg.solve_triangular(factor.mT, noise.T.expand(raters, -1, -1), upper=True)
-        z = middle + tail.permute(2, 0, 1)
-        if not len(rows):
-            return Draws(z, torch.full((self.draws, raters), 1 / self.draws).to(z))
-        gap = z - self.mean
-        target = -torch.einsum("srx,xy,sry->sr", gap, precision, gap) / 2
-        target = target + own_log_prob(rows, z)
-        log = target + noise.square().sum(1)[:, None] / 2
-        weight = torch.softmax(log, 0)
-        # Truncated importance weights (Ionides 2008): no draw counts more than sqrt(S) times the average.
-        weight = weight.clamp_max(self.draws**-0.5)
-        return Draws(z, weight / weight.sum(0))
+            return Draws(middle[None], torch.ones(1, len(middle)).to(middle))
+        z, log = drawn_around(self.mean, precision, middle, sharp, rows, self.draws)
+        return Draws(z, truncated(log))
+
+
+def drawn_around(
+    mean: Float[Tensor, " Z"],
+    precision: Float[Tensor, "Z Z"],
+    middle: Float[Tensor, "R Z"],
+    sharp: Float[Tensor, "R Z Z"],
+    rows: Rows,
+    count: int,
+) -> tuple[Float[Tensor, "S R Z"], Float[Tensor, "S R"]]:
+    """Draws from N(middle, sharp^-1) of each rater, and their log importance weights under the prior N(mean, precision^-1).
+
+    A rater's weights lack what all draws of all such priors share, and the size of `sharp`.
+    """
+    raters, width = middle.shape
+    noise = normal_grid(count, width).to(middle)
+    factor = torch.linalg.cholesky(sharp)  # sharp = factor factor', so the spread is factor'^-1
+    tail = torch.linalg.solve_triangular(factor.mT, noise.T.expand(raters, -1, -1), upper=True)
+    z = middle + tail.permute(2, 0, 1)
+    if not len(rows):
+        return z, torch.zeros(count, raters).to(z)
+    gap = z - mean
+    target = own_log_prob(rows, z) - torch.einsum("srx,xy,sry->sr", gap, precision, gap) / 2
+    return z, target + noise.square().sum(1)[:, None] / 2
+
+
+def truncated(log: Float[Tensor, "S R"]) -> Float[Tensor, "S R"]:
+    """Importance weights, none more than sqrt(S) times the average (Ionides 2008)."""
+    weight = torch.softmax(log, 0).clamp_max(len(log) ** -0.5)
+    return weight / weight.sum(0)
 
 
 def own_log_prob(rows: Rows, z: Float[Tensor, "S R Z"]) -> Float[Tensor, "S R"]:

@@ -12,7 +12,7 @@ from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.camps import Camps
-from pluralign.population.held_out import Name, check_ridge, choose, some_of_both
+from pluralign.population.held_out import Name, check_ridge, choose, need_raters, some_of_both
 from pluralign.population.mixing import clouded, mixed
 from pluralign.population.pooled import common_taste, need_answers
 from pluralign.population.prior import Atoms
@@ -90,12 +90,7 @@ class Prototypes:
         """
         need_answers(data)
         streams = Streams.of(seed)
-        present = int((data.counts > 0).sum())
-        if self.prototypes != "auto" and int(self.prototypes) > present:
-            raise ValueError(
-                f"`prototypes` must not exceed the number of raters with answers, {present}, got "
-                f'{self.prototypes}; give fewer, or prototypes="auto".'
-            )
+        present = need_raters("prototypes", self.prototypes, data, "prototypes")
         sizes = [k for k in SIZES if k <= present] if self.prototypes == "auto" else [int(self.prototypes)]
         ridge = middle = MIDDLE if self.ridge == "auto" else float(self.ridge)
         draft = replace(self, rounds=min(self.rounds, 8), draws=min(self.draws, 64))

@@ -10,6 +10,7 @@ from pluralign.population.ensemble import Ensemble
 from pluralign.population.hierarchical import Hierarchical
 from pluralign.population.in_context import InContext
 from pluralign.population.low_rank import LowRank
+from pluralign.population.normal_mixture import NormalMixture
 from pluralign.population.per_rater import PerRater
 from pluralign.population.pooled import Pooled
 from pluralign.population.prototypes import Prototypes
@@ -25,6 +26,7 @@ MEMBERS = (
     Prototypes,
     LowRank,
     Hierarchical,
+    NormalMixture,
     Trust,
     Drifting,
     Routed,

@@ -12,7 +12,7 @@ from pluralign.data.comparisons import Comparisons
 from pluralign.population.cloud import panel
 from pluralign.population.draws import Draws
 from pluralign.population.newton import solve
-from pluralign.population.prior import normal_grid, own_log_prob
+from pluralign.population.prior import normal_grid, own_log_prob, truncated
 from pluralign.population.rows import Rows, likelihood
 
 TINY = 1e-12  # a share below is none
@@ -79,7 +79,7 @@ class Simplex:
         flat = torch.full((self.draws, raters), 1 / self.draws, dtype=z.dtype)
         if corners == 1 or not len(rows):
             return Draws(z, flat)
-        weight = _truncated(rows.log_prob(first))
+        weight = truncated(rows.log_prob(first))
         told = torch.bincount(rows.rater, minlength=raters) > 0
         weight = torch.where(told, weight, flat)
         if rows.weight is not None:
@@ -95,7 +95,7 @@ class Simplex:
             moved = torch.softmax(y @ frame.T, -1)
             log = own_log_prob(rows, moved) + (torch.log(moved.clamp_min(TINY)) @ self.concentration)
             log = log + noise.square().sum(1)[:, None] / 2
-            new = _truncated(log)
+            new = truncated(log)
             better = told & (new.square().sum(0) < weight.square().sum(0))
             z = torch.where(better[:, None], moved, z)
             weight = torch.where(better, new, weight)
@@ -249,12 +249,6 @@ def log_ratio_frame(corners: int) -> Float[Tensor, "K Y"]:
 def _shares(mass: Tensor) -> Tensor:
     mass = mass.clamp_min(TINY)
     return mass / mass.sum(-1, keepdim=True)
-
-
-def _truncated(log: Float[Tensor, "S R"]) -> Float[Tensor, "S R"]:
-    """Importance weights, none more than sqrt(S) times the average (Ionides 2008)."""
-    weight = torch.softmax(log, 0).clamp_max(len(log) ** -0.5)
-    return weight / weight.sum(0)
 
 
 def _tempered(log: Float[Tensor, "S R"], sweeps: int = 12) -> Float[Tensor, "S R"]:
