@@ -241,7 +241,9 @@ def gauges(belief: Belief) -> tuple[str, ...]:
         said.append(
             "a taste and its opposite, with every trust turned round, fit equally well: the majority is presumed honest."
         )
-    elif (isinstance(prior, Atoms) and len(prior.z) > 1) or isinstance(prior, Normals):
+    elif isinstance(prior, Normals):
+        said.append("kinds of people have no names: another fit may number them otherwise.")
+    elif isinstance(prior, Atoms) and len(prior.z) > 1:
         said.append(
             "camps have no names: they are numbered by size, and another fit may number them otherwise."
         )

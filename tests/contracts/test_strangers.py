@@ -11,6 +11,7 @@ from pluralign.population import Atoms, Gaussian
 from pluralign.population.amortised import Amortised
 from pluralign.population.council import Council
 from pluralign.population.in_context import Reader
+from pluralign.population.normals import Normals
 from pluralign.population.simplex import Simplex
 
 
@@ -56,6 +57,9 @@ def test_adapting_to_no_answers_is_the_prior(name, data, fitted):
     assert draws.raters == data.raters
     if isinstance(belief.prior, Atoms):
         torch.testing.assert_close(draws.weight[:, 0], belief.prior.share)
+    elif isinstance(belief.prior, Normals):
+        torch.testing.assert_close(belief.prior.shares(draws), belief.prior.share)
+        torch.testing.assert_close(draws.mean[0], belief.prior.share @ belief.prior.mean, atol=1e-6, rtol=0)
     elif isinstance(belief.prior, Council):
         width = [part.width for part in belief.prior.parts]
         means = draws.mean[0].split(width)
