@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -11,7 +12,7 @@ from pluralign.choice import ChoiceRule, Luce
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.camps import Camps
-from pluralign.population.held_out import check_ridge, check_volume, need_raters
+from pluralign.population.held_out import FEW, check_ridge, check_volume, choose, need_raters
 from pluralign.population.laplace import first_guess
 from pluralign.population.nearest import posteriors
 from pluralign.population.normal import enough, surer
@@ -29,12 +30,9 @@ from pluralign.utility.linear import LinearWorth
 
 SIZES = (1, 2, 3, 4, 6, 8)
 RANKS = (1, 2, 4)
-EACH = (
-    3  # raters to a kind at the least, when the number is chosen: of two nobody can tell a kind from a friend
-)
-PRICE = (
-    3.0  # of a parameter, in twice the log evidence; 2 is Akaike's criterion, the log of the raters Schwarz's
-)
+EACH = 3  # raters to a kind at the least, when the number is chosen
+CAUTION = 1.5  # standard errors by which one kind must predict better for several to be given up
+PRICE = 3.0  # of a parameter, in twice the log evidence; 2 is Akaike's criterion
 PATIENCE = 2  # numbers in a row that are no better, after which no larger one is tried
 LEAST = 8  # draws in each kind
 ROUNDS = 8  # of every start, before the better one goes on
@@ -50,7 +48,8 @@ class NormalMixture:
 
     Attributes:
         groups: G, or "auto": chosen among 1, 2, 3, 4, 6, 8 by AIC3 (the evidence of the answers less 3/2 nats a
-            parameter); two numbers in a row that are no better than the best end the search.
+            parameter); two numbers in a row that are no better than the best end the search. Of 5,000 answers or more, several
+            kinds are given up where one predicts held-out answers clearly better.
         utility, rule: as in Pooled.
         rank, ridge, temper, volume: as in Hierarchical.
         draws: tastes that describe each rater, shared out among the kinds.
@@ -95,7 +94,7 @@ class NormalMixture:
         start = self.utility.start(data, width=None, generator=streams("start"))
         wide = isinstance(start, LinearWorth) and is_wide(start)
         ranks = (0,) if not wide else RANKS if self.rank == "auto" else (int(self.rank),)
-        whole = {rank: self._fit(data, rank, streams) for rank in ranks}
+        whole = {rank: self._whole(data, rank, streams, held) for rank in ranks}
 
         def solve(part: Comparisons, rank: int) -> Belief:
             """The number of kinds stays what all answers say."""
@@ -105,6 +104,20 @@ class NormalMixture:
 
         found, _, notes = chosen(solve, ranks, self.temper, self.volume, data, streams, held)
         return replace(found, settings=self, diagnostics={**found.diagnostics, **notes})
+
+    def _whole(self, data: Comparisons, rank: int, streams: Streams, held: Comparisons | None) -> Belief:
+        """Of many answers, kinds that predict held-out ones clearly worse than a single kind does are given up."""
+        found = self._fit(data, rank, streams)
+        groups = found.diagnostics["groups"]
+        if self.groups != "auto" or groups == 1 or len(data) < FEW:
+            return found
+        fits = {g: partial(replace(self, groups=g)._fit, rank=rank, streams=streams) for g in (groups, 1)}
+        kept, _ = choose(fits, data, streams.below("kinds"), held, cautious=CAUTION, worthwhile=0.0)
+        if kept == groups:
+            return found
+        alone = fits[1](data)
+        table = found.diagnostics["groups_table"]
+        return replace(alone, diagnostics={**alone.diagnostics, "groups_table": table})
 
     def _fit(self, data: Comparisons, rank: int, streams: Streams) -> Belief:
         worth = self._worth(data, rank, streams)
