@@ -12,6 +12,8 @@ from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.camps import Camps
 from pluralign.population.held_out import settled
+from pluralign.population.normal_mixture import NormalMixture
+from pluralign.population.normals import Normals
 from pluralign.population.pooled import Pooled
 from pluralign.streams import Seed, Streams
 from pluralign.utility.linear import LinearWorth
@@ -29,7 +31,8 @@ def voice_errors(
     are matched to those of the whole fit, since their numbers mean nothing.
 
     Args:
-        model: what was fitted, `Pooled` or `Camps` over a linear utility of at most 40 features.
+        model: what was fitted, `Pooled`, `Camps` or a `NormalMixture` of several kinds, over a linear utility of at most 40
+            features.
         belief: what it found.
         data: the answers it was fitted to.
         seed: of the tenths and the fits.
@@ -41,7 +44,7 @@ def voice_errors(
     Source: the delete-a-group jackknife, Kott (2001), "The delete-a-group jackknife", Journal of Official Statistics 17.
     """
     people = (data.counts > 0).nonzero()[:, 0]
-    if not isinstance(model, Pooled | Camps) or not _plain(belief) or len(people) < 4:
+    if not isinstance(model, Pooled | Camps | NormalMixture) or not _plain(belief) or len(people) < 4:
         return None
     streams = Streams.of(seed)
     fixed = settled(model, belief)
@@ -68,9 +71,9 @@ def width_of_interval(parts: int = PARTS) -> float:
 
 
 def _plain(belief: Belief) -> bool:
-    """Whether tastes are weights of features by their names, the same few for everybody."""
-    worth = belief.worth
-    if not isinstance(worth, LinearWorth) or not belief.draws.shared:
+    """Whether tastes are weights of features by their names, and voices the same few for everybody."""
+    worth, same = belief.worth, belief.draws.shared or isinstance(belief.prior, Normals)
+    if not isinstance(worth, LinearWorth) or not same:
         return False
     return worth.matrix is None and worth.lift is None and not worth.vocabulary and worth.width <= WIDEST
 

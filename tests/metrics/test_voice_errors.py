@@ -1,10 +1,12 @@
 """Standard errors of what camps want agree with theory where there is some, and with the truth."""
 
+import pytest
 import torch
 
 from pluralign.data import Items
 from pluralign.metrics.voice_errors import voice_errors, width_of_interval
 from pluralign.population.camps import Camps
+from pluralign.population.normal_mixture import NormalMixture
 from pluralign.population.per_rater import PerRater
 from pluralign.population.pooled import Pooled
 from pluralign.raters import CampPeople, questions
@@ -33,8 +35,11 @@ def test_of_one_taste_they_are_those_of_its_information():
     assert 0.2 < ratio < 2.1
 
 
-def test_camps_are_matched_and_the_truth_is_inside():
-    data, model = answers(TRUTH), Camps(groups=2, ridge=0.1, restarts=2)
+@pytest.mark.parametrize(
+    "model", [Camps(groups=2, ridge=0.1, restarts=2), NormalMixture(temper=1.0, volume=1.0)]
+)
+def test_camps_are_matched_and_the_truth_is_inside(model):
+    data = answers(TRUTH)
     belief = model.fit(data)
     errors = voice_errors(model, belief, data)
     assert (errors < 0.6).all()  # unmatched camps would differ by 3 utils
