@@ -25,6 +25,7 @@ from pluralign.metrics.diagnostics import shuffled
 from pluralign.metrics.evaluation import curve, rater_scores, score
 from pluralign.population import Belief, held_out
 from pluralign.population.covariates import WithCovariates
+from pluralign.population.normals import Normals
 from pluralign.population.prior import Gaussian
 from pluralign.streams import Seed, Streams
 
@@ -273,6 +274,9 @@ def _parameters(belief: Any) -> int:
     if isinstance(prior, Gaussian):
         width = len(prior.mean)
         return count + width + width * (width + 1) // 2
+    if isinstance(prior, Normals):
+        kinds, width = prior.mean.shape
+        return count + kinds * (width + 1) - 1 + width * (width + 1) // 2
     z = getattr(prior, "z", None)
     if isinstance(z, Tensor):
         return count + z.numel() + len(z) - 1

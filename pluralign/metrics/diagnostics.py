@@ -293,7 +293,9 @@ def _warnings(belief: Belief, data: Comparisons, spread: tuple[float, ...], flip
             "model has collapsed onto the pooled answer, or the answers tell too little."
         )
     each = panel(data)
-    groups = len(belief.prior.z) if isinstance(belief.prior, Atoms) and belief.prior.voice is None else 1
+    groups = 1
+    if isinstance(belief.prior, Normals) or (isinstance(belief.prior, Atoms) and belief.prior.voice is None):
+        groups = len(belief.prior.share)
     if each is not None and each >= 3 and groups > kinds(each):
         notes.append(
             f"{each} answers to pairs from each rater are sure to tell {kinds(each)} kinds of raters apart, this belief has "

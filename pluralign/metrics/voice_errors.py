@@ -52,6 +52,8 @@ def voice_errors(
     part = torch.randperm(len(people), generator=streams("tenths")) % min(parts, len(people))
     found = []
     for k in range(int(part.max()) + 1):
+        if int((part != k).sum()) < getattr(fixed, "groups", 1):  # fewer people than camps
+            return torch.full_like(whole, math.inf)
         rest = fixed.fit(data.of_raters(people[part != k]), streams.number(f"without {k}"))
         if not _plain(rest):
             return None

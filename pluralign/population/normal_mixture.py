@@ -1,6 +1,7 @@
 """Kinds of people who differ within a kind too: a mixture of normal distributions of tastes."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -16,9 +17,9 @@ from pluralign.population.held_out import FEW, check_ridge, check_volume, choose
 from pluralign.population.laplace import first_guess
 from pluralign.population.nearest import posteriors
 from pluralign.population.normal import enough, surer
-from pluralign.population.normals import Normals
+from pluralign.population.normals import Normals, evidence_of
 from pluralign.population.pooled import need_answers
-from pluralign.population.prior import Gaussian, inverse
+from pluralign.population.prior import Gaussian, drawn_around, inverse
 from pluralign.population.quieter import chosen
 from pluralign.population.rows import Bucket, Rows, buckets
 from pluralign.population.subspace import narrowed, refined
@@ -34,9 +35,13 @@ EACH = 3  # raters to a kind at the least, when the number is chosen
 CAUTION = 1.5  # standard errors by which one kind must predict better for several to be given up
 PRICE = 3.0  # of a parameter, in twice the log evidence; 2 is Akaike's criterion
 PATIENCE = 2  # numbers in a row that are no better, after which no larger one is tried
-LEAST = 8  # draws in each kind
+DRAWN = 64  # for the evidence
+LEAST = 32  # draws in each kind
 ROUNDS = 8  # of every start, before the better one goes on
-SETTLED = 1e-3  # nats per rater
+SETTLED = 1e-3  # nats per rater, of
+MOST = 50  # raters at most: a kind costs a few nats, however many raters there are
+
+_Worths = Callable[[Comparisons, int], Worth]
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class NormalMixture:
     little are not taken for small camps of their own, and few people of another kind are not drawn to the many.
 
     Attributes:
-        groups: G, or "auto": chosen among 1, 2, 3, 4, 6, 8 by AIC3 (the evidence of the answers less 3/2 nats a
+        groups: G, or "auto": chosen among 1, 2, 3, 4, 6, 8 by AIC3 (the log evidence of the answers less 3/2 nats a
             parameter); two numbers in a row that are no better than the best end the search. Of 5,000 answers or more, several
             kinds are given up where one predicts held-out answers clearly better.
         utility, rule: as in Pooled.
@@ -69,7 +74,7 @@ class NormalMixture:
     temper: float | str = "auto"
     volume: float | str = "auto"
     draws: int = 96
-    rounds: int = 60
+    rounds: int = 100
     strength: float = 2.0
 
     def __post_init__(self) -> None:
@@ -81,6 +86,8 @@ class NormalMixture:
             raise ValueError(f'`rank` must be a positive number of directions or "auto", got {self.rank!r}.')
         if self.draws < 2:
             raise ValueError(f"`draws` must be at least 2, got {self.draws}.")
+        if self.rounds < 1:
+            raise ValueError(f"`rounds` must be at least 1, got {self.rounds}.")
 
     def fit(self, data: Comparisons, seed: Seed = 0, *, held: Comparisons | None = None) -> Belief:
         """Fit to M answers; the belief has about `draws` weighted tastes per rater.
@@ -94,24 +101,40 @@ class NormalMixture:
         start = self.utility.start(data, width=None, generator=streams("start"))
         wide = isinstance(start, LinearWorth) and is_wide(start)
         ranks = (0,) if not wide else RANKS if self.rank == "auto" else (int(self.rank),)
-        whole = {rank: self._whole(data, rank, streams, held) for rank in ranks}
+        # A part is kept beside its worth: an id is free for another object once its owner is gone.
+        worths: dict[tuple[int, int], tuple[Comparisons, Worth]] = {}
+
+        def worth(part: Comparisons, rank: int) -> Worth:
+            if (id(part), rank) not in worths:
+                worths[id(part), rank] = (part, self._worth(part, rank, streams))
+            return worths[id(part), rank][1]
+
+        whole = {rank: self._whole(data, rank, worth, streams, held) for rank in ranks}
 
         def solve(part: Comparisons, rank: int) -> Belief:
             """The number of kinds stays what all answers say."""
             if part is data:
                 return whole[rank]
-            return replace(self, groups=whole[rank].diagnostics["groups"])._fit(part, rank, streams)
+            settings = replace(self, groups=whole[rank].diagnostics["groups"])
+            return settings._fit(part, rank, worth, streams)
 
         found, _, notes = chosen(solve, ranks, self.temper, self.volume, data, streams, held)
+        if isinstance(found.prior, Normals):
+            notes["sure"] = float(found.prior.chances(found.draws).amax(0).mean())
         return replace(found, settings=self, diagnostics={**found.diagnostics, **notes})
 
-    def _whole(self, data: Comparisons, rank: int, streams: Streams, held: Comparisons | None) -> Belief:
+    def _whole(
+        self, data: Comparisons, rank: int, worths: _Worths, streams: Streams, held: Comparisons | None
+    ) -> Belief:
         """Of many answers, kinds that predict held-out ones clearly worse than a single kind does are given up."""
-        found = self._fit(data, rank, streams)
+        found = self._fit(data, rank, worths, streams)
         groups = found.diagnostics["groups"]
         if self.groups != "auto" or groups == 1 or len(data) < FEW:
             return found
-        fits = {g: partial(replace(self, groups=g)._fit, rank=rank, streams=streams) for g in (groups, 1)}
+        fits = {
+            g: partial(replace(self, groups=g)._fit, rank=rank, worths=worths, streams=streams)
+            for g in (groups, 1)
+        }
         kept, _ = choose(fits, data, streams.below("kinds"), held, cautious=CAUTION, worthwhile=0.0)
         if kept == groups:
             return found
@@ -119,8 +142,8 @@ class NormalMixture:
         table = found.diagnostics["groups_table"]
         return replace(alone, diagnostics={**alone.diagnostics, "groups_table": table})
 
-    def _fit(self, data: Comparisons, rank: int, streams: Streams) -> Belief:
-        worth = self._worth(data, rank, streams)
+    def _fit(self, data: Comparisons, rank: int, worths: _Worths, streams: Streams) -> Belief:
+        worth = worths(data, rank)
         rows = Rows.of(data, worth.basis(data.options), self.rule)
         few = enough(rows)
         fit, table = self._chosen(few, streams)
@@ -140,7 +163,6 @@ class NormalMixture:
         }
         if isinstance(prior, Normals):
             notes["effective_camps"] = float(torch.special.entr(prior.share).sum().exp())
-            notes["sure"] = float(prior.chances(draws).amax(0).mean())
         if rank:
             notes["rank"] = rank
         return Belief(worth, self.rule, prior, draws, data.rater_ids, self, notes)
@@ -158,9 +180,14 @@ class NormalMixture:
             fit = alone if groups == 1 else self._fitted(rows, alone, groups, streams.below(groups))
             spare = bool((fit.weight.sum(1) < EACH).any()) and len(sizes) > 1  # a kind of hardly anybody
             fits.append(fit)
-            scores.append(math.inf if spare else (groups - 1) * (rows.width + 1) * PRICE / 2 - fit.evidence)
+            scores.append(math.inf if spare else _score(rows, fit))
             if len(scores) - 1 - scores.index(min(scores)) >= PATIENCE:
                 break
+        best = fits[scores.index(min(scores))]
+        if sizes[0] == 1 and len(best.mean) > 1:  # one kind that has gone as far as the several did
+            again = _em(rows, *_moments(best), self.rounds, self.strength)
+            if (score := _score(rows, again)) < scores[0]:
+                fits[0], scores[0] = again, score
         table = tuple((str(g), score / told, 0.0) for g, score in zip(sizes, scores) if score < math.inf)
         return fits[scores.index(min(scores))], table
 
@@ -210,6 +237,24 @@ def _one(rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
     return mean[None], torch.ones(1, dtype=torch.float64), guess
 
 
+def _moments(fit: _Fit) -> tuple[Tensor, Tensor, Tensor]:
+    """One kind with the mean and the covariance of several."""
+    mean = fit.share @ fit.mean
+    gap = fit.mean - mean
+    return mean[None], torch.ones(1, dtype=torch.float64), fit.covariance + (gap * fit.share[:, None]).T @ gap
+
+
+def _score(rows: Rows, fit: _Fit) -> float:
+    """What AIC3 says, halved: the price of the kinds less the evidence, which draws tell better than the bound does."""
+    precision = inverse(fit.covariance)
+    each = [
+        evidence_of(drawn_around(mean, precision, middle, sharp, rows, DRAWN)[1], precision, sharp)
+        for mean, middle, sharp in zip(fit.mean, fit.middle, fit.sharp, strict=True)
+    ]
+    evidence = torch.logsumexp(torch.stack(each) + fit.share.log()[:, None], 0)[rows.present].sum()
+    return (len(fit.mean) - 1) * (rows.width + 1) * PRICE / 2 - float(evidence)
+
+
 def _em(rows: Rows, mean: Tensor, share: Tensor, covariance: Tensor, rounds: int, strength: float) -> _Fit:
     """Variational EM: in each kind the normal distribution nearest to each rater's posterior, then their moments."""
     groups: list[Bucket] = buckets(rows)
@@ -237,7 +282,7 @@ def _em(rows: Rows, mean: Tensor, share: Tensor, covariance: Tensor, rounds: int
         weight = torch.softmax(log, 0) * told
         sharps = torch.stack([start[1] for start in starts if start is not None])
         found = _Fit(mean, share, covariance, torch.stack(middle), sharps, weight, evidence, done)
-        if abs(evidence - last) < SETTLED * count and done > 3:
+        if abs(evidence - last) < SETTLED * min(count, MOST) and done > 3:
             break
         last = evidence
         mass = weight.sum(1)

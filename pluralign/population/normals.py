@@ -1,5 +1,6 @@
 """Several kinds of people, and people of a kind differ: a prior that is a mixture of normal distributions."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +20,8 @@ from pluralign.population.rows import Rows, buckets
 class Normals:
     """Tastes from the mixture of G normal distributions that share a covariance.
 
-    Bayes' rule draws a rater's tastes around the posterior that each kind would have, and weights them by the exact
-    posterior: within a kind as `Gaussian` does, and kinds by the evidence that the same draws give.
+    Bayes' rule draws a rater's tastes around the posterior that each kind would have, and weighs them by importance:
+    within a kind as `Gaussian` does, and kinds by the evidence that the same draws give.
 
     Attributes:
         mean: (G, Z) of each kind. share: (G,), sums to one.
@@ -48,22 +49,13 @@ class Normals:
         """Weighted tastes of every rater, those of the first kind first."""
         rows = Rows.of(data, basis, rule)
         precision, groups = inverse(self.covariance), buckets(rows)
-        found = [posteriors(groups, rule, mean, precision, data.raters) for mean in self.mean]
-        return self.around(
-            torch.stack([middle for middle, _, _ in found]),
-            torch.stack([sharp for _, sharp, _ in found]),
-            rows,
-        )
-
-    def around(self, middle: Float[Tensor, "G R Z"], sharp: Float[Tensor, "G R Z Z"], rows: Rows) -> Draws:
-        """Draws from N(middle, sharp^-1) of each kind and rater, weighted by the exact posterior over it."""
-        precision = inverse(self.covariance)
         tastes, weights, evidence = [], [], []
-        for mean, centre, sure in zip(self.mean, middle, sharp, strict=True):
-            z, log = drawn_around(mean, precision, centre, sure, rows, self.draws)
+        for mean in self.mean:
+            middle, sharp, _ = posteriors(groups, rule, mean, precision, data.raters)
+            z, log = drawn_around(mean, precision, middle, sharp, rows, self.draws)
             tastes.append(z)
             weights.append(truncated(log))
-            evidence.append(torch.logsumexp(log, 0) - torch.logdet(sure) / 2)
+            evidence.append(evidence_of(log, precision, sharp))
         chance = torch.softmax(torch.stack(evidence) + self.share.log()[:, None], 0)  # (G, R)
         chance = torch.where(rows.present, chance, self.share[:, None])
         return Draws(torch.cat(tastes), torch.cat([w * c for w, c in zip(weights, chance, strict=True)]))
@@ -82,4 +74,12 @@ class Normals:
         return draws.weight.reshape(len(self.mean), self.draws, -1).sum(1)
 
 
-__all__ = ["Normals"]
+def evidence_of(
+    log: Float[Tensor, "S R"], precision: Float[Tensor, "Z Z"], sharp: Float[Tensor, "R Z Z"]
+) -> Float[Tensor, " R"]:
+    """(R,) log evidence in nats of each rater's answers, from the log weights of `drawn_around`."""
+    size = (torch.logdet(precision) - torch.logdet(sharp)) / 2
+    return torch.logsumexp(log, 0) - math.log(len(log)) + size
+
+
+__all__ = ["Normals", "evidence_of"]

@@ -5,6 +5,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import torch
+
 from pluralign.data.comparisons import Comparisons
 from pluralign.population.belief import Belief
 from pluralign.population.held_out import FEW, Name, choose
@@ -68,4 +70,6 @@ def chosen(
     much, heard = choose(loud, data, streams.below("temper"), held)
     found = candidate(data, way, best, much)
     notes = {"temper": best, "volume": much, "choice_table": choice.table, "volume_table": heard.table}
-    return found, way, {**notes, "shrinkage": found.shrinkage}
+    assert isinstance(found.prior, Gaussian | Normals)
+    spread = float(torch.trace(found.prior.covariance))
+    return found, way, {**notes, "spread": spread, "shrinkage": found.shrinkage}

@@ -53,6 +53,9 @@ def test_where_nothing_can_be_said_nothing_is():
     data = answers(TRUTH[:1], raters=8)
     per_rater = PerRater(ridge=1.0)
     assert voice_errors(per_rater, per_rater.fit(data), data) is None
+    model = NormalMixture(groups=4, temper=1.0, volume=1.0)
+    four = answers(TRUTH, raters=4)  # without one of them there are more kinds than people
+    assert bool(torch.isinf(voice_errors(model, model.fit(four), four)).all())
     few = data.of_raters([0, 1, 2])
     assert voice_errors(Pooled(ridge=1.0), Pooled(ridge=1.0).fit(few), few) is None
     assert abs(width_of_interval() - 2.262) < 1e-3
